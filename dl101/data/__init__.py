@@ -1,0 +1,1 @@
+"""Data on disk: file formats, catalogue and download of datasets, embedded corpora, caches."""

@@ -1,0 +1,1 @@
+"""Metrics and result records: NumPy arrays in, named scores out."""

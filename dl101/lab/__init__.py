@@ -1,0 +1,1 @@
+"""What a notebook shows, plays and checks."""

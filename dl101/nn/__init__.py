@@ -1,0 +1,1 @@
+"""Bricks: reusable parts of neural networks."""

@@ -1,0 +1,1 @@
+"""Systems: bricks trained for a task, one file each."""

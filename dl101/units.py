@@ -1,0 +1,67 @@
+"""The only conversions between hertz, MIDI numbers, cents, frames, samples and seconds.
+
+Conventions: MIDI note 69 is A4 at 440 Hz; pitch is continuous, so 69.5 is a quarter tone above.
+A frequency of zero (or below, or NaN) means *unvoiced* and becomes NaN in MIDI. Frame ``t`` is
+centred on sample ``t * hop_samples``. All functions accept scalars or arrays and work in float64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+A4_HZ = 440.0
+A4_MIDI = 69.0
+
+
+def hz_to_midi(frequency_hz: ArrayLike) -> NDArray[np.float64]:
+    """Return continuous MIDI numbers of frequencies in Hz; unvoiced (<= 0, NaN) gives NaN."""
+    hz = np.asarray(frequency_hz, dtype=np.float64)
+    voiced = hz > 0
+    return A4_MIDI + 12.0 * np.log2(np.where(voiced, hz, np.nan) / A4_HZ)
+
+
+def midi_to_hz(pitch_midi: ArrayLike) -> NDArray[np.float64]:
+    """Return frequencies in Hz of continuous MIDI numbers; NaN stays NaN."""
+    return A4_HZ * 2.0 ** ((np.asarray(pitch_midi, dtype=np.float64) - A4_MIDI) / 12.0)
+
+
+def cents_to_ratio(cents: ArrayLike) -> NDArray[np.float64]:
+    """Return the frequency ratio of an interval in cents (100 per semitone)."""
+    return 2.0 ** (np.asarray(cents, dtype=np.float64) / 1200.0)
+
+
+def ratio_to_cents(ratio: ArrayLike) -> NDArray[np.float64]:
+    """Return the interval in cents of a positive frequency ratio."""
+    return 1200.0 * np.log2(np.asarray(ratio, dtype=np.float64))
+
+
+def frames_to_seconds(
+    frame: ArrayLike, *, hop_samples: int, sample_rate: float
+) -> NDArray[np.float64]:
+    """Return the time in seconds of the centre of each frame."""
+    return np.asarray(frame, dtype=np.float64) * hop_samples / sample_rate
+
+
+def seconds_to_frames(
+    time_s: ArrayLike, *, hop_samples: int, sample_rate: float
+) -> NDArray[np.int64]:
+    """Return the index of the frame whose centre is nearest to each time (halves go up)."""
+    position = np.asarray(time_s, dtype=np.float64) * sample_rate / hop_samples
+    return np.floor(position + 0.5).astype(np.int64)
+
+
+def seconds_to_samples(time_s: ArrayLike, *, sample_rate: float) -> NDArray[np.int64]:
+    """Return the index of the sample nearest to each time in seconds (halves go up)."""
+    return np.floor(np.asarray(time_s, dtype=np.float64) * sample_rate + 0.5).astype(np.int64)
+
+
+def db_to_amplitude(level_db: ArrayLike) -> NDArray[np.float64]:
+    """Return the amplitude factor of a level in decibels (20 dB is a factor of ten)."""
+    return 10.0 ** (np.asarray(level_db, dtype=np.float64) / 20.0)
+
+
+def amplitude_to_db(amplitude: ArrayLike, *, floor_db: float = -120.0) -> NDArray[np.float64]:
+    """Return the level in decibels of a non-negative amplitude, no lower than ``floor_db``."""
+    floor = 10.0 ** (floor_db / 20.0)
+    return 20.0 * np.log10(np.maximum(np.asarray(amplitude, dtype=np.float64), floor))
