@@ -1,0 +1,241 @@
+"""From tracks to batches: patches of equal length, with a mask where the track has ended.
+
+A :class:`PitchTrack` is a track as the network meets it: input (harmonic, bin, time), target
+(bin, time), and the reference against which its estimate is scored. :func:`load_pitch_tracks`
+makes them from an .hdf5/.pyjama pair, embedded corpus or downloaded dataset alike.
+:class:`PatchData` cuts them into patches and hands out batches. Nothing here draws a random
+number except the order of patches, which depends on the seed and the epoch alone, so a run that
+was killed and resumed sees the batches that it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from dl101 import features, targets
+from dl101.data import pyjama, splits
+from dl101.data.audiostore import AudioStore
+from dl101.errors import DataError
+from dl101.evaluation import multi_pitch
+from dl101.progress import progress as show_progress
+
+
+@dataclass(frozen=True)
+class PitchTrack:
+    """One track, ready for training and evaluation.
+
+    Attributes
+    ----------
+    key
+        Its ``filepath``, the key of its audio.
+    side
+        ``"train"``, ``"validation"`` or ``"test"``.
+    input
+        (harmonics, bins, frames) float32, compressed magnitudes.
+    target
+        (bins, frames) uint8, 1 where a pitch sounds.
+    times_s
+        (frames,) times of the frames' centres in seconds.
+    reference
+        The annotation on its own time base, for scoring.
+    """
+
+    key: str
+    side: str
+    input: NDArray[np.float32]
+    target: NDArray[np.uint8]
+    times_s: NDArray[np.float64]
+    reference: multi_pitch.PitchSeries
+
+
+def compress(magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return log(1 + 10000 x) / log(1 + 10000): soft partials become visible beside loud ones."""
+    return (np.log1p(10_000 * magnitude) / np.log1p(10_000)).astype(np.float32)
+
+
+def load_pitch_tracks(
+    audio: Path,
+    annotations: Path,
+    feature: features.HcqtConfig,
+    *,
+    dataset: str,
+    sides: Sequence[str] = splits.SIDES,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[PitchTrack]:
+    """Load the tracks of a pair that carry a multi-pitch annotation (``f0multi``, ``pitchmidi``).
+
+    Entries that state their ``split`` keep it; otherwise works are split by name, so that two
+    recordings of a work are always on the same side. Stems are left out. Inputs come from the
+    feature cache and are computed once.
+
+    Raises
+    ------
+    DataError
+        If no entry has such an annotation, or an annotated file has no audio.
+    """
+    entries = [entry for entry in pyjama.read(annotations).entries if _is_annotated_mixture(entry)]
+    if not entries:
+        raise DataError(
+            f"annotations {annotations}",
+            got="no entry with f0multi or pitchmidi",
+            expected="multi-pitch annotations",
+            hint="use a dataset made for multi-pitch estimation, such as chorales or bach10",
+        )
+    works = {entry.filepath: splits.work_of(dataset, entry.filepath) for entry in entries}
+    stated = {entry.filepath: entry.first("split") for entry in entries}
+    if not all(stated.values()):
+        side_of_work = splits.split_by_group(list(works.values()), seed=seed)
+        stated = {path: side_of_work[work] for path, work in works.items()}
+    axis = targets.PitchAxis.from_hcqt(feature)
+    wanted = [entry for entry in entries if stated[entry.filepath] in sides]
+    tracks = []
+    with AudioStore(audio) as store:
+        for entry in show_progress(wanted, "features", enabled=progress):
+            samples, sample_rate = store.read(entry.filepath)
+            tracks.append(
+                _make_track(entry, stated[entry.filepath], samples, sample_rate, feature, axis)
+            )
+    return tracks
+
+
+def _is_annotated_mixture(entry: pyjama.Entry) -> bool:
+    return entry.first("role") != "stem" and (
+        "f0multi" in entry.fields or "pitchmidi" in entry.fields
+    )
+
+
+def _make_track(
+    entry: pyjama.Entry,
+    side: str,
+    samples: NDArray[np.float32],
+    sample_rate: int,
+    config: features.HcqtConfig,
+    axis: targets.PitchAxis,
+) -> PitchTrack:
+    feature = features.cached_hcqt(samples, sample_rate, config)
+    times = feature.times
+    if "f0multi" in entry.fields:
+        (curve,) = entry.fields["f0multi"]
+        target = targets.from_f0(curve.value, curve.time, axis, times)
+        reference = multi_pitch.from_f0(curve.value, curve.time)
+    else:
+        notes = entry.fields["pitchmidi"]
+        onsets = np.array([note.time for note in notes])
+        durations = np.array([note.duration for note in notes])
+        pitches = np.array([note.value for note in notes], dtype=np.float64)
+        target = targets.from_notes(onsets, durations, pitches, axis, times)
+        # notes have no time base of their own: 10 ms, as in Bach10's curves
+        reference = multi_pitch.from_notes(
+            onsets, durations, pitches, np.arange(0, len(samples) / sample_rate, 0.010)
+        )
+    return PitchTrack(entry.filepath, side, compress(feature.values), target, times, reference)
+
+
+class PatchDataset(Dataset):
+    """Patches of tracks: item ``i`` is a dictionary of ``input``, ``target`` and ``mask``.
+
+    ``input`` (harmonics, bins, patch_frames) float32, ``target`` (1, bins, patch_frames) float32,
+    ``mask`` (patch_frames,) float32. The last patch of a track is padded with zeros, and its mask
+    says so.
+    """
+
+    def __init__(self, tracks: Sequence[PitchTrack], *, patch_frames: int, hop_frames: int) -> None:
+        self.tracks, self.patch_frames = tracks, patch_frames
+        self.patches = [
+            (index, int(start), int(stop))
+            for index, track in enumerate(tracks)
+            for start, stop in features.patches(
+                track.target.shape[1], patch_frames=patch_frames, hop_frames=hop_frames
+            )
+        ]
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        track_index, start, stop = self.patches[index]
+        track = self.tracks[track_index]
+        missing = self.patch_frames - (stop - start)
+        pad = [(0, 0), (0, 0), (0, missing)]
+        mask = np.zeros(self.patch_frames, dtype=np.float32)
+        mask[: stop - start] = 1
+        return {
+            "input": torch.from_numpy(np.pad(track.input[:, :, start:stop], pad)),
+            "target": torch.from_numpy(
+                np.pad(track.target[None, :, start:stop].astype(np.float32), pad)
+            ),
+            "mask": torch.from_numpy(mask),
+        }
+
+
+class EpochShuffle(Sampler[int]):
+    """A new order every epoch that depends on the seed and the number of the epoch alone."""
+
+    def __init__(self, n_items: int, seed: int) -> None:
+        self.n_items, self.seed, self.epoch = n_items, seed, 0
+
+    def __len__(self) -> int:
+        return self.n_items
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        return iter(rng.permutation(self.n_items).tolist())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch; Lightning calls it."""
+        self.epoch = epoch
+
+
+class PatchData(L.LightningDataModule):
+    """Batches of patches of the training and validation tracks."""
+
+    def __init__(
+        self,
+        tracks: Mapping[str, Sequence[PitchTrack]],
+        *,
+        patch_frames: int,
+        batch_size: int,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
+        self.train = PatchDataset(
+            tracks["train"], patch_frames=patch_frames, hop_frames=patch_frames
+        )
+        self.validation = PatchDataset(
+            tracks["validation"], patch_frames=patch_frames, hop_frames=patch_frames
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        """Return shuffled batches of training patches."""
+        return self._loader(self.train, EpochShuffle(len(self.train), self.seed))
+
+    def val_dataloader(self) -> DataLoader:
+        """Return batches of validation patches, in order."""
+        return self._loader(self.validation, None)
+
+    def _loader(self, dataset: Dataset, sampler: Sampler | None) -> DataLoader:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def by_side(tracks: Sequence[PitchTrack]) -> dict[str, list[PitchTrack]]:
+    """Group tracks by their side of the split."""
+    return {side: [track for track in tracks if track.side == side] for side in splits.SIDES}

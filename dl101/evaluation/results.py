@@ -1,0 +1,125 @@
+"""Measured results on disk: one JSON file per experiment, one record per run.
+
+A record says what was run (config, seed, data, command), on what (split, number of items, device,
+library version, commit) and what came out (metrics, wall time). Tables and curves of the book are
+rendered from these files, never typed. A record replaces an earlier one with the same key
+(experiment, variant, seed, data), so that re-running a command updates its line.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dl101 import __version__
+from dl101.data.cache import fingerprint, replacing
+from dl101.errors import DataError
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured run. ``metrics`` are means over ``n_items`` items of ``split``."""
+
+    experiment: str
+    variant: str
+    seed: int
+    data: Mapping[str, Any]
+    split: str
+    n_items: int
+    metrics: Mapping[str, float]
+    config: Mapping[str, Any]
+    command: str
+    wall_time_s: float
+    n_parameters: int = 0
+    device: str = field(default_factory=lambda: describe_device())
+    dl101_version: str = __version__
+    commit: str | None = field(default_factory=lambda: current_commit())
+    date: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).strftime("%Y-%m-%d"))
+
+    @property
+    def key(self) -> str:
+        """Return what identifies the run: its question, not its answer."""
+        return fingerprint([self.experiment, self.variant, self.seed, dict(self.data), self.split])
+
+
+def describe_device() -> str:
+    """Return the GPU's name, or the processor's type and the cores this process may use."""
+    torch = sys.modules.get("torch")  # a run on a GPU has imported it; plain metrics need not
+    if torch is not None and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"CPU ({platform.machine()}, {cores} cores)"
+
+
+def current_commit() -> str | None:
+    """Return the short commit of the checkout that holds this file, or None outside one."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "rev-parse", "--short=10", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def load(path: Path | str) -> list[Record]:
+    """Return the records of a results file, in the order of the file.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or one of its records lacks a field.
+    """
+    path = Path(path)
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["records"]
+        return [Record(**row) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"results file {path}",
+            got=f"{type(error).__name__}: {error}",
+            expected='{"records": [...]} as written by dl101',
+            hint="run the command that makes it again",
+        ) from error
+
+
+def save(path: Path | str, records: Iterable[Record]) -> None:
+    """Add records to a results file, replacing those with the same key; written atomically."""
+    path = Path(path)
+    merged = {record.key: record for record in load(path)} if path.exists() else {}
+    merged.update({record.key: record for record in records})
+    ordered = sorted(merged.values(), key=lambda r: (r.experiment, r.variant, r.seed, r.key))
+    text = json.dumps({"records": [asdict(r) for r in ordered]}, indent=1, allow_nan=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def summarise(records: Sequence[Record], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """Return one row per variant: number of seeds, and mean and spread of each metric.
+
+    The spread is the sample standard deviation over seeds (NaN for a single seed).
+    """
+    rows = []
+    for variant in dict.fromkeys(record.variant for record in records):
+        runs = [record for record in records if record.variant == variant]
+        row: dict[str, Any] = {
+            "variant": variant,
+            "n_parameters": runs[0].n_parameters,
+            "n_seeds": len({run.seed for run in runs}),
+            "wall_time_s": float(np.mean([run.wall_time_s for run in runs])),
+        }
+        for name in metrics:
+            values = np.array([run.metrics[name] for run in runs])
+            row[name] = float(values.mean())
+            row[f"{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+        rows.append(row)
+    return rows

@@ -1,0 +1,34 @@
+"""One way to show progress: a bar on standard error that disappears when the work is done.
+
+``DL101_PROGRESS=0`` turns every bar off, which keeps saved notebooks and logs free of debris.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def progress_enabled() -> bool:
+    """Return whether bars may be drawn."""
+    return os.environ.get("DL101_PROGRESS", "1").strip().lower() not in ("0", "false", "no")
+
+
+def progress(
+    items: Iterable[T], description: str, *, total: int | None = None, enabled: bool = True
+) -> Iterator[T]:
+    """Iterate over ``items`` under a bar with a description, a count and the time left."""
+    from tqdm import tqdm
+
+    bar = tqdm(
+        items,
+        desc=description,
+        total=total,
+        leave=False,
+        delay=0.5,  # quick work needs no bar
+        disable=not (enabled and progress_enabled()),
+    )
+    yield from bar

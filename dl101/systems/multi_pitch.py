@@ -1,0 +1,293 @@
+"""Multi-pitch estimation: which pitches sound in each frame of a recording.
+
+A network maps the harmonic CQT of a track, (harmonic, bin, frame), to one logit per bin and frame;
+the target is 1 where a pitch sounds (Bittner et al., ISMIR 2017; U-Net: Doras et al., 2019). The
+network is described in YAML (``configs/multi_pitch/*.yaml``), everything else in
+:class:`MultiPitchConfig`, so each variant of the chapter is one parameter away from the others.
+
+The functions of this file are the chapter in order: :func:`load_config`, :func:`load_tracks`,
+:func:`build`, :func:`train`, :func:`predict`, :func:`tune_threshold`, :func:`evaluate`;
+:func:`run` does them all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dl101 import batches, config, factory, losses, training
+from dl101.batches import PitchTrack
+from dl101.data import catalog, fetch
+from dl101.data.embedded import export
+from dl101.errors import ConfigError
+from dl101.evaluation import multi_pitch
+from dl101.features import HcqtConfig
+from dl101.targets import PitchAxis
+from dl101.training import FitResult, TrainingConfig
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which tracks: an embedded corpus or a dataset of the catalogue, and the length of patches."""
+
+    dataset: str = "chorales"
+    n_tracks: int | None = None
+    seed: int = 0
+    patch_frames: int = 64
+
+
+@dataclass(frozen=True)
+class MultiPitchConfig:
+    """Everything a run depends on, except its seed."""
+
+    model: str
+    scale: Literal["lab", "full"] = "lab"
+    positive_weight: float = 1.0
+    data: DataConfig = field(default_factory=DataConfig)
+    feature: HcqtConfig = field(default_factory=HcqtConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    @property
+    def variant(self) -> str:
+        """Return the name of the run in tables, such as ``conv2d-hcqt``."""
+        return f"{self.model}-{'hcqt' if len(self.feature.harmonics) > 1 else 'cqt'}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gives: the trained system, its threshold, and the scores of each test track."""
+
+    system: MultiPitchSystem
+    threshold: float
+    curve: list[dict[str, float]]
+    scores: dict[str, dict[str, float]]
+    fit: FitResult
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """Return the mean of each score over the test tracks."""
+        return multi_pitch.mean_over_tracks(list(self.scores.values()))
+
+
+def load_config(
+    source: str | Path = "multi_pitch", *, scale: str = "lab", settings: Sequence[str] = ()
+) -> MultiPitchConfig:
+    """Read a configuration: the shipped ``multi_pitch`` or the path of a YAML file like it.
+
+    Parameters
+    ----------
+    source
+        ``"multi_pitch"`` or a path.
+    scale
+        Which of the file's sections: ``"lab"`` or ``"full"``.
+    settings
+        Changes such as ``"model=unet"`` or ``"feature.harmonics=[1]"``.
+
+    Raises
+    ------
+    ConfigError
+        For a missing section, an unknown key or a value of the wrong type.
+    """
+    path = CONFIGS / "multi_pitch.yaml" if source == "multi_pitch" else Path(source)
+    sections = config.read_yaml(path)
+    if scale not in sections:
+        raise ConfigError(
+            f"configuration {path.name}",
+            got=f"scale {scale!r}",
+            expected=" or ".join(sections),
+            hint="choose one of these scales",
+        )
+    mapping = config.override({"scale": scale, **sections[scale]}, settings)
+    return config.build(MultiPitchConfig, mapping, where=f"{path.name}:{scale}")
+
+
+def load_tracks(
+    settings: MultiPitchConfig,
+    *,
+    sides: Sequence[str] = ("train", "validation", "test"),
+    accept_restricted: bool = False,
+    progress: bool = True,
+) -> dict[str, list[PitchTrack]]:
+    """Return the tracks of each side, rendering or downloading the data at first use."""
+    name = settings.data.dataset
+    if name in catalog.DATASETS:
+        files = fetch.fetch(name, accept_restricted=accept_restricted, progress=progress)
+    else:
+        files = export.cached_corpus(
+            name, n_tracks=settings.data.n_tracks, seed=settings.data.seed, progress=progress
+        )
+    tracks = batches.load_pitch_tracks(
+        files.audio,
+        files.annotations,
+        settings.feature,
+        dataset=name,
+        sides=sides,
+        seed=settings.data.seed,
+        progress=progress,
+    )
+    return batches.by_side(tracks)
+
+
+class MultiPitchSystem(training.System):
+    """The network and its loss. Input (batch, harmonic, bin, frame), output logits (…, 1, …)."""
+
+    def __init__(self, settings: MultiPitchConfig) -> None:
+        super().__init__(settings.training)
+        self.settings = settings
+        self.axis = PitchAxis.from_hcqt(settings.feature)
+        specification = config.read_yaml(CONFIGS / "multi_pitch" / f"{settings.model}.yaml")
+        shape = (
+            len(settings.feature.harmonics), settings.feature.n_bins, settings.data.patch_frames
+        )  # fmt: skip
+        self.network = factory.build_model(
+            specification["model"], shape, parameters=specification["sizes"][settings.scale]
+        )
+        _start_from_silence(self.network)
+
+    def forward(self, hcqt: Tensor) -> Tensor:
+        """Return one logit per bin and frame, (batch, 1, bin, frame)."""
+        return self.network(hcqt)
+
+    def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the binary cross-entropy over all bins of the real frames."""
+        return losses.masked_binary_cross_entropy(
+            self(batch["input"]),
+            batch["target"],
+            batch["mask"],
+            positive_weight=self.settings.positive_weight,
+        )
+
+
+def _start_from_silence(network: nn.Module, probability: float = 0.02) -> None:
+    """Set the last bias so that training starts from "almost nothing sounds", which is true."""
+    last = [module for module in network.modules() if isinstance(module, nn.Conv2d)][-1]
+    nn.init.constant_(last.bias, math.log(probability / (1 - probability)))
+
+
+def build(settings: MultiPitchConfig, *, seed: int = 0) -> MultiPitchSystem:
+    """Return an untrained system whose initial weights depend on ``seed`` alone."""
+    L.seed_everything(seed, workers=True, verbose=False)
+    return MultiPitchSystem(settings)
+
+
+def train(
+    system: MultiPitchSystem,
+    tracks: Mapping[str, Sequence[PitchTrack]],
+    run_dir: Path | str,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    progress: bool = True,
+) -> FitResult:
+    """Train on the training side, watch the validation side, keep the best weights."""
+    data = batches.PatchData(
+        tracks,
+        patch_frames=system.settings.data.patch_frames,
+        batch_size=system.settings.training.batch_size,
+        seed=seed,
+        num_workers=system.settings.training.num_workers,
+    )
+    return training.fit(system, data, run_dir, seed=seed, resume=resume, progress=progress)
+
+
+@torch.no_grad()
+def predict(
+    system: MultiPitchSystem, hcqt: NDArray[np.float32], *, chunk_frames: int = 1024
+) -> NDArray[np.float32]:
+    """Return the probability of each pitch in each frame of a whole track.
+
+    The track is cut into chunks with 64 frames of context on both sides, more than the networks
+    see, so that memory is bounded and a cut leaves no seam.
+
+    Parameters
+    ----------
+    hcqt
+        (harmonics, bins, frames) compressed input of any length.
+    chunk_frames
+        Frames per forward pass, a multiple of 64.
+
+    Returns
+    -------
+    NDArray
+        (bins, frames) probabilities.
+    """
+    system.eval()
+    margin, n_frames = 64, hcqt.shape[2]
+    n_padded = math.ceil(n_frames / margin) * margin
+    padded = np.pad(hcqt, [(0, 0), (0, 0), (margin, n_padded - n_frames + margin)])
+    pieces = []
+    for start in range(0, n_padded, chunk_frames):
+        stop = min(start + chunk_frames, n_padded)
+        piece = torch.from_numpy(padded[None, :, :, start : stop + 2 * margin])
+        logits = system(piece.to(system.device))[0, 0, :, margin:-margin]
+        pieces.append(torch.sigmoid(logits.float()).cpu().numpy())
+    return np.concatenate(pieces, axis=1)[:, :n_frames]
+
+
+def tune_threshold(
+    saliences: Sequence[NDArray], tracks: Sequence[PitchTrack], axis: PitchAxis
+) -> tuple[float, list[dict[str, float]]]:
+    """Return the threshold with the best mean accuracy on these (validation) tracks, and the curve.
+
+    ``saliences`` holds a (bins, frames) array per track: a network's probabilities or a baseline.
+    """
+    pairs = [(track.reference, values) for track, values in zip(tracks, saliences, strict=True)]
+    times = [track.times_s for track in tracks]
+    curve = multi_pitch.threshold_curve(pairs, axis, times, THRESHOLDS)
+    return multi_pitch.best_threshold(curve), curve
+
+
+def evaluate(
+    saliences: Sequence[NDArray],
+    tracks: Sequence[PitchTrack],
+    axis: PitchAxis,
+    threshold: float,
+) -> dict[str, dict[str, float]]:
+    """Return the scores of each track, by ``mir_eval`` on the annotation's time base."""
+    return {
+        track.key: multi_pitch.score_track(
+            track.reference,
+            multi_pitch.from_probabilities(values, axis, track.times_s, threshold),
+        )
+        for track, values in zip(tracks, saliences, strict=True)
+    }
+
+
+def salience_baseline(
+    tracks: Sequence[PitchTrack], harmonics: Sequence[float]
+) -> list[NDArray[np.float64]]:
+    """Return the harmonic-sum salience of each track: what one gets without learning."""
+    return [multi_pitch.harmonic_sum(track.input, harmonics) for track in tracks]
+
+
+def run(
+    settings: MultiPitchConfig,
+    run_dir: Path | str,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    tracks: Mapping[str, Sequence[PitchTrack]] | None = None,
+    progress: bool = True,
+    **loading: Any,
+) -> Outcome:
+    """Load, build, train, choose the threshold on validation, score the test side."""
+    tracks = tracks or load_tracks(settings, progress=progress, **loading)
+    system = build(settings, seed=seed)
+    fitted = train(system, tracks, run_dir, seed=seed, resume=resume, progress=progress)
+    validation = [predict(system, track.input) for track in tracks["validation"]]
+    threshold, curve = tune_threshold(validation, tracks["validation"], system.axis)
+    test = [predict(system, track.input) for track in tracks["test"]]
+    scores = evaluate(test, tracks["test"], system.axis, threshold)
+    return Outcome(system, threshold, curve, scores, fitted)

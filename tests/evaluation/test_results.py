@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from dl101.errors import DataError
+from dl101.evaluation import results
+
+
+def record(variant="conv2d", seed=0, accuracy=0.5, **changes):
+    values = dict(
+        experiment="multi_pitch",
+        variant=variant,
+        seed=seed,
+        data={"name": "chorales", "tracks": 60},
+        split="test",
+        n_items=10,
+        metrics={"accuracy": accuracy},
+        config={"training": {"max_epochs": 1}},
+        command="dl101 train multi_pitch",
+        wall_time_s=1.5,
+    )
+    return results.Record(**{**values, **changes})
+
+
+def test_round_trip_and_replacement(tmp_path):
+    path = tmp_path / "r.json"
+    results.save(path, [record(seed=0), record(seed=1)])
+    results.save(path, [record(seed=1, accuracy=0.7)])
+    loaded = results.load(path)
+    assert [r.seed for r in loaded] == [0, 1]
+    assert loaded[1].metrics["accuracy"] == 0.7
+    assert loaded[0] == record(seed=0)
+
+
+def test_other_data_is_another_run(tmp_path):
+    path = tmp_path / "r.json"
+    results.save(path, [record(), record(data={"name": "chorales", "tracks": 600})])
+    assert len(results.load(path)) == 2
+
+
+def test_summary_gives_mean_and_sample_spread():
+    rows = results.summarise(
+        [record(seed=0, accuracy=0.4), record(seed=1, accuracy=0.6)], ["accuracy"]
+    )
+    assert rows[0]["accuracy"] == pytest.approx(0.5)
+    assert rows[0]["accuracy_std"] == pytest.approx(math.sqrt(0.02))
+    assert rows[0]["n_seeds"] == 2
+
+
+def test_broken_file_is_named(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text('{"records": [{"variant": "a"}]}')
+    with pytest.raises(DataError, match="r.json"):
+        results.load(path)
+
+
+def test_nan_never_reaches_the_file(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        results.save(tmp_path / "r.json", [record(accuracy=float("nan"))])
+    assert not (tmp_path / "r.json").exists()
