@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dl101 import features, targets
-from dl101.data import pyjama, splits
+from dl101.data import feature_cache, pyjama, splits
 from dl101.data.audiostore import AudioStore
 from dl101.errors import DataError
 from dl101.evaluation import multi_pitch
@@ -68,7 +68,6 @@ def load_pitch_tracks(
     feature: features.HcqtConfig,
     *,
     dataset: str,
-    sides: Sequence[str] = splits.SIDES,
     seed: int = 0,
     progress: bool = True,
 ) -> list[PitchTrack]:
@@ -96,11 +95,10 @@ def load_pitch_tracks(
     if not all(stated.values()):
         side_of_work = splits.split_by_group(list(works.values()), seed=seed)
         stated = {path: side_of_work[work] for path, work in works.items()}
-    axis = targets.PitchAxis.from_hcqt(feature)
-    wanted = [entry for entry in entries if stated[entry.filepath] in sides]
+    axis = targets.PitchAxis.of(feature)
     tracks = []
     with AudioStore(audio) as store:
-        for entry in show_progress(wanted, "features", enabled=progress):
+        for entry in show_progress(entries, "features", enabled=progress):
             samples, sample_rate = store.read(entry.filepath)
             tracks.append(
                 _make_track(entry, stated[entry.filepath], samples, sample_rate, feature, axis)
@@ -122,7 +120,7 @@ def _make_track(
     config: features.HcqtConfig,
     axis: targets.PitchAxis,
 ) -> PitchTrack:
-    feature = features.cached_hcqt(samples, sample_rate, config)
+    feature = feature_cache.cached(features.hcqt, samples, config, sample_rate=sample_rate)
     times = feature.times
     if "f0multi" in entry.fields:
         (curve,) = entry.fields["f0multi"]

@@ -109,7 +109,8 @@ def from_notes(
     onsets_s: ArrayLike, durations_s: ArrayLike, pitches_midi: ArrayLike, times_s: ArrayLike
 ) -> PitchSeries:
     """Return the notes that sound at each time: onset <= time < onset + duration."""
-    onsets = np.asarray(onsets_s, dtype=np.float64)
+    # a nanosecond early, so that the rounding of decimal times does not move a border
+    onsets = np.asarray(onsets_s, dtype=np.float64) - 1e-9
     ends = onsets + np.asarray(durations_s, dtype=np.float64)
     times = np.asarray(times_s, dtype=np.float64)
     sounding = (onsets[None, :] <= times[:, None]) & (times[:, None] < ends[None, :])
@@ -181,7 +182,7 @@ def count(reference: PitchSeries, estimate: PitchSeries) -> Counts:
     The estimate is resampled to the reference's times. Within a frame, as many pairs as possible
     are formed of a reference and an estimate within half a semitone, each used once (a maximum
     bipartite matching). Where nobody has two candidates this is a plain count; the few frames
-    that are ambiguous are grouped by their pattern of candidates and each pattern is solved once.
+    that are ambiguous are solved together.
 
     Returns
     -------
@@ -214,17 +215,14 @@ def _matching_sizes(near: NDArray[np.bool_]) -> NDArray[np.int64]:
         from scipy.sparse import csr_array
         from scipy.sparse.csgraph import maximum_bipartite_matching
 
-        patterns, which = np.unique(
-            near[ambiguous].reshape(int(ambiguous.sum()), -1), axis=0, return_inverse=True
-        )
-        solved = [
-            np.count_nonzero(
-                maximum_bipartite_matching(csr_array(p.reshape(near.shape[1:]).astype(np.int8)))
-                >= 0
-            )
-            for p in patterns
-        ]
-        sizes[ambiguous] = np.asarray(solved)[which.ravel()]
+        # all ambiguous frames as one graph of unconnected blocks: a single call solves them
+        blocks = near[ambiguous]
+        n, n_ref, n_est = blocks.shape
+        frame, ref, est = np.nonzero(blocks)
+        edges = (np.ones(len(frame), np.int8), (frame * n_ref + ref, frame * n_est + est))
+        graph = csr_array(edges, shape=(n * n_ref, n * n_est))
+        partner = maximum_bipartite_matching(graph, perm_type="column")
+        sizes[ambiguous] = (partner >= 0).reshape(n, n_ref).sum(axis=1)
     return sizes
 
 

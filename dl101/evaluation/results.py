@@ -71,6 +71,13 @@ def current_commit() -> str | None:
         return None
 
 
+def find(experiment: str) -> Path:
+    """Return the results file that ships with dl101: of the checkout, or of the installation."""
+    name = f"{experiment}.json"
+    checkout = Path(__file__).resolve().parents[2] / "results" / name
+    return checkout if checkout.exists() else Path(sys.prefix) / "share/dl101/results" / name
+
+
 def load(path: Path | str) -> list[Record]:
     """Return the records of a results file, in the order of the file.
 

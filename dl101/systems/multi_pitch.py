@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import lightning as L
 import numpy as np
@@ -113,27 +113,28 @@ def load_config(
     return config.build(MultiPitchConfig, mapping, where=f"{path.name}:{scale}")
 
 
+def locate(
+    settings: MultiPitchConfig, *, accept_restricted: bool = False, progress: bool = True
+) -> export.CorpusFiles | fetch.DatasetFiles:
+    """Return the .hdf5/.pyjama pair of the data, rendering or downloading it at first use."""
+    data = settings.data
+    if data.dataset in catalog.DATASETS:
+        return fetch.fetch(data.dataset, accept_restricted=accept_restricted, progress=progress)
+    return export.cached_corpus(
+        data.dataset, n_tracks=data.n_tracks, seed=data.seed, progress=progress
+    )
+
+
 def load_tracks(
-    settings: MultiPitchConfig,
-    *,
-    sides: Sequence[str] = ("train", "validation", "test"),
-    accept_restricted: bool = False,
-    progress: bool = True,
+    settings: MultiPitchConfig, *, accept_restricted: bool = False, progress: bool = True
 ) -> dict[str, list[PitchTrack]]:
-    """Return the tracks of each side, rendering or downloading the data at first use."""
-    name = settings.data.dataset
-    if name in catalog.DATASETS:
-        files = fetch.fetch(name, accept_restricted=accept_restricted, progress=progress)
-    else:
-        files = export.cached_corpus(
-            name, n_tracks=settings.data.n_tracks, seed=settings.data.seed, progress=progress
-        )
+    """Return the tracks of each side of the split."""
+    files = locate(settings, accept_restricted=accept_restricted, progress=progress)
     tracks = batches.load_pitch_tracks(
         files.audio,
         files.annotations,
         settings.feature,
-        dataset=name,
-        sides=sides,
+        dataset=settings.data.dataset,
         seed=settings.data.seed,
         progress=progress,
     )
@@ -146,7 +147,7 @@ class MultiPitchSystem(training.System):
     def __init__(self, settings: MultiPitchConfig) -> None:
         super().__init__(settings.training)
         self.settings = settings
-        self.axis = PitchAxis.from_hcqt(settings.feature)
+        self.axis = PitchAxis.of(settings.feature)
         specification = config.read_yaml(CONFIGS / "multi_pitch" / f"{settings.model}.yaml")
         shape = (
             len(settings.feature.harmonics), settings.feature.n_bins, settings.data.patch_frames
@@ -280,10 +281,9 @@ def run(
     resume: bool = False,
     tracks: Mapping[str, Sequence[PitchTrack]] | None = None,
     progress: bool = True,
-    **loading: Any,
 ) -> Outcome:
     """Load, build, train, choose the threshold on validation, score the test side."""
-    tracks = tracks or load_tracks(settings, progress=progress, **loading)
+    tracks = tracks or load_tracks(settings, progress=progress)
     system = build(settings, seed=seed)
     fitted = train(system, tracks, run_dir, seed=seed, resume=resume, progress=progress)
     validation = [predict(system, track.input) for track in tracks["validation"]]

@@ -100,8 +100,8 @@ def test_notes_and_f0_agree():
     times = np.arange(30) * 0.01
     notes = mpe.from_notes([0.05, 0.10], [0.10, 0.05], [60, 64], times)
     f0 = np.zeros((2, 30))
-    f0[0, 5:15], f0[1, 10:15] = 60, np.nan
-    f0[1, 10:15] = 64
+    f0[0, 5:15], f0[1, 10:15] = 60, 64
+    f0[1, 20] = np.nan  # unvoiced, like 0
     counts = mpe.count(notes, mpe.from_f0(f0, times))
     assert counts.n_matched.sum() == counts.n_reference.sum() == counts.n_estimate.sum() == 15
 

@@ -52,7 +52,7 @@ def test_summary_gives_mean_and_sample_spread():
 def test_broken_file_is_named(tmp_path):
     path = tmp_path / "r.json"
     path.write_text('{"records": [{"variant": "a"}]}')
-    with pytest.raises(DataError, match="r.json"):
+    with pytest.raises(DataError, match=r"r\.json"):
         results.load(path)
 
 

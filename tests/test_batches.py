@@ -1,0 +1,133 @@
+"""From a pair of files to patches: both styles of annotation, splits, padding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dl101 import batches
+from dl101.data import pyjama
+from dl101.data.audiostore import AudioStoreWriter
+from dl101.errors import DataError
+from dl101.features import HcqtConfig
+from dl101.targets import PitchAxis
+from dl101.units import midi_to_hz
+
+RATE = 22050
+CONFIG = HcqtConfig(harmonics=(1.0, 2.0), bins_per_semitone=1, n_octaves=5)
+
+
+@pytest.fixture
+def pair(tmp_path, monkeypatch):
+    """Write tones of known pitch: one entry in the style of Bach10, one of MAPS, and a stem."""
+    monkeypatch.setenv("DL101_CACHE", str(tmp_path / "cache"))
+
+    def make(names_and_fields):
+        entries = []
+        with AudioStoreWriter(tmp_path / "a.hdf5") as store:
+            for index, (name, midi, fields) in enumerate(names_and_fields):
+                time = np.arange(RATE) / RATE
+                tone = 0.3 * np.sin(2 * np.pi * midi_to_hz(midi) * time)
+                store.append(name, tone.astype(np.float32), RATE)
+                entries.append(pyjama.Entry(name, index, fields))
+        collection = pyjama.Collection(tuple(entries), {}, 1.31)
+        pyjama.write(tmp_path / "a.pyjama", collection)
+        return tmp_path / "a.hdf5", tmp_path / "a.pyjama"
+
+    return make
+
+
+def text(value):
+    return (pyjama.Atom(value),)
+
+
+def curve(midi):
+    times = np.arange(100) * 0.01
+    values = np.full((2, 100), float(midi))
+    values[1] = np.nan
+    return (pyjama.Atom(values, times),)
+
+
+def notes(midi):
+    return (pyjama.Atom(float(midi), 0.25, 0.5),)
+
+
+def test_both_styles_give_input_and_target_in_the_same_bin(pair):
+    files = pair(
+        [
+            ("curve.wav", 57, {"split": text("train"), "f0multi": curve(57)}),
+            ("notes.wav", 64, {"split": text("test"), "pitchmidi": notes(64)}),
+            ("stem.wav", 57, {"role": text("stem"), "f0multi": curve(57)}),
+        ]
+    )
+    tracks = batches.load_pitch_tracks(*files, CONFIG, dataset="x", progress=False)
+    assert [(t.key, t.side) for t in tracks] == [("curve.wav", "train"), ("notes.wav", "test")]
+    axis = PitchAxis.of(CONFIG)
+    for track, midi in zip(tracks, (57, 64), strict=True):
+        assert track.input.dtype == np.float32
+        assert track.input.shape[1:] == track.target.shape == (60, len(track.times_s))
+        middle = len(track.times_s) // 2
+        bin_of_pitch = np.argmin(np.abs(axis.midi - midi))
+        assert track.input[0, :, middle].argmax() == bin_of_pitch
+        assert track.target[:, middle].nonzero()[0].tolist() == [bin_of_pitch]
+    lit = tracks[1].times_s[tracks[1].target.any(axis=0)]
+    assert lit.min() >= 0.25
+    assert lit.max() < 0.75
+    sounding = ~np.isnan(tracks[1].reference.pitches_midi).all(axis=1)
+    assert sounding.sum() == 50  # half a second, every 10 ms
+
+
+def test_without_a_stated_split_works_stay_together(pair):
+    names = [f"MAPS_MUS-piece{i}_{piano}.wav" for i in range(6) for piano in ("A", "B")]
+    files = pair([(name, 60, {"pitchmidi": notes(60)}) for name in names])
+    tracks = batches.load_pitch_tracks(*files, CONFIG, dataset="maps", progress=False)
+    sides = {}
+    for track in tracks:
+        sides.setdefault(track.key.rsplit("_", 1)[0], set()).add(track.side)
+    assert all(len(side) == 1 for side in sides.values())
+    assert {side for group in sides.values() for side in group} == {"train", "validation", "test"}
+
+
+def test_no_annotation_is_an_error(pair):
+    files = pair([("a.wav", 60, {"title": text("a")})])
+    with pytest.raises(DataError, match="no entry with f0multi or pitchmidi"):
+        batches.load_pitch_tracks(*files, CONFIG, dataset="x", progress=False)
+
+
+def make_track(n_frames):
+    rng = np.random.default_rng(n_frames)
+    return batches.PitchTrack(
+        "a",
+        "train",
+        rng.random((2, 5, n_frames), dtype=np.float32),
+        rng.integers(0, 2, (5, n_frames), dtype=np.uint8),
+        np.arange(n_frames) * 0.02,
+        None,
+    )
+
+
+def test_patches_cover_every_frame_once_and_mark_padding():
+    track = make_track(21)
+    dataset = batches.PatchDataset([track], patch_frames=8, hop_frames=8)
+    items = [dataset[i] for i in range(len(dataset))]
+    assert [int(item["mask"].sum()) for item in items] == [8, 8, 5]
+    real = np.concatenate([i["input"].numpy()[:, :, i["mask"].numpy() > 0] for i in items], axis=2)
+    np.testing.assert_array_equal(real, track.input)
+    assert items[-1]["input"][:, :, 5:].abs().sum() == 0
+    assert items[0]["target"].shape == (1, 5, 8)
+
+
+def test_batches_are_the_same_for_the_same_seed_and_epoch():
+    tracks = {"train": [make_track(64)], "validation": [make_track(16)]}
+    orders = []
+    for _ in range(2):
+        data = batches.PatchData(tracks, patch_frames=8, batch_size=4, seed=5)
+        orders.append([batch["input"][0, 0, 0, 0].item() for batch in data.train_dataloader()])
+    assert orders[0] == orders[1]
+    data = batches.PatchData(tracks, patch_frames=8, batch_size=4, seed=6)
+    other = [batch["input"][0, 0, 0, 0].item() for batch in data.train_dataloader()]
+    assert sorted(other) != orders[0] or other != orders[0]
+
+
+def test_compression_keeps_zero_and_one():
+    np.testing.assert_allclose(batches.compress(np.array([0.0, 1.0], np.float32)), [0, 1])
