@@ -1,0 +1,237 @@
+"""Plays labelled sounds in a notebook or in the book, at one common and safe level.
+
+Conventions. Audio is ``(time,)`` or ``(1, time)``, any real dtype, at the given sample rate. Each
+sound loses its mean, gets a 5 ms fade at both ends and is scaled so that all sounds of one player
+have the same *active level*: the RMS over blocks of 50 ms, leaving out the blocks that are more
+than 30 dB below the loudest one (so that a sound with long rests does not become louder). No sound
+reaches full scale. The sound travels inside the page as MP3: no file, no request.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from html import escape
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dl101.errors import DataError
+from dl101.lab.show import STYLE, Rendered
+from dl101.units import db_to_amplitude, seconds_to_samples
+
+LEVEL_DB = -20.0  # active level aimed at, re full scale
+LOWEST_LEVEL_DB = -30.0  # one peaky sound pulls the others down to here, no further
+PEAK = 0.8  # room for the overshoot of the MP3 decoder
+FADE_S = 0.005
+BLOCK_S = 0.05
+GATE_DB = -30.0
+SILENCE = 1e-5  # a peak below -100 dB is called silent and not amplified
+BYTES_PER_S = 6_500  # 10 s cost 87 kB in base64
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+# Starting one sound pauses the others; without JavaScript the players work independently.
+ONE_AT_A_TIME = (
+    "<script>(function(){if(window.dl101OneAtATime)return;window.dl101OneAtATime=true;"
+    "document.addEventListener('play',function(e){var t=e.target;"
+    "if(!t.closest||!t.closest('.dl101-player'))return;"
+    "document.querySelectorAll('.dl101-player audio').forEach(function(a){if(a!==t)a.pause()})"
+    "},true)})()</script>"
+)
+
+
+def player(
+    sounds: Mapping[str, ArrayLike],
+    sample_rate: int,
+    *,
+    caption: str,
+    max_duration_s: float = 60.0,
+) -> None:
+    """Display one audio element per sound, level-matched.
+
+    Parameters
+    ----------
+    sounds
+        Label to audio ``(time,)`` or ``(1, time)``; shown in this order.
+    sample_rate
+        In Hz, the same for all; one that MP3 knows (8000 to 48000).
+    caption
+        One sentence: what to listen for.
+    max_duration_s
+        Longest sound accepted; raise it to embed more on purpose.
+
+    Raises
+    ------
+    DataError
+        If there is no sound, or one is empty, not finite, of a wrong shape, or too long; if the
+        caption is empty; if MP3 does not know the sample rate.
+    """
+    audio_elements(sounds, sample_rate, caption=caption, max_duration_s=max_duration_s).display()
+
+
+def audio_elements(
+    sounds: Mapping[str, ArrayLike],
+    sample_rate: int,
+    *,
+    caption: str,
+    max_duration_s: float = 60.0,
+) -> Rendered:
+    """Return what :func:`player` displays."""
+    if not caption.strip():
+        raise DataError(
+            "player: caption",
+            got=repr(caption),
+            expected="a sentence",
+            hint="say what to listen for",
+        )
+    levelled = level_sounds(sounds, sample_rate, max_duration_s=max_duration_s)
+    rows, spoken = "", []
+    for label, audio in levelled.items():
+        note = f"{audio.size / sample_rate:.1f} s" + ("" if audio.any() else ", silent")
+        data = base64.b64encode(encode_mp3(audio, sample_rate)).decode("ascii")
+        spoken.append(f"{label} ({note})")
+        rows += (
+            '<div style="display:flex;flex-wrap:wrap;align-items:center;gap:.25em 1em;'
+            'margin:.3em 0">'
+            f'<span style="flex:0 1 14em">{escape(label)} <small>({note})</small></span>'
+            f'<audio controls preload="metadata" aria-label="{escape(label)}, {note}" '
+            f'style="flex:1 1 16em;min-width:0;max-width:28em;height:2.5em" '
+            f'src="data:audio/mpeg;base64,{data}"></audio></div>'
+        )
+    html = (
+        f'{STYLE}<figure class="dl101 dl101-player" role="group" aria-label="{escape(caption)}">'
+        f"{rows}<figcaption>{escape(caption)}</figcaption></figure>{ONE_AT_A_TIME}"
+    )
+    return Rendered(text=f"Sounds: {', '.join(spoken)}. {caption}", html=html)
+
+
+def level_sounds(
+    sounds: Mapping[str, ArrayLike], sample_rate: int, *, max_duration_s: float = 60.0
+) -> dict[str, NDArray[np.float32]]:
+    """Return the sounds checked, without mean, faded and at one active level.
+
+    All get the same level, ``LEVEL_DB`` or as much less as the peakiest sound needs to stay below
+    ``PEAK``, but not less than ``LOWEST_LEVEL_DB``; a sound that would still pass ``PEAK`` gets
+    softer on its own. Silence stays silence.
+    """
+    if not sounds:
+        raise DataError(
+            "player",
+            got="no sound",
+            expected="a mapping from label to audio",
+            hint='pass for example {"mixture": audio}',
+        )
+    prepared = {
+        label: _prepared(label, audio, sample_rate, max_duration_s)
+        for label, audio in sounds.items()
+    }
+    level = {label: active_level(audio, sample_rate) for label, audio in prepared.items()}
+    peak = {label: float(np.max(np.abs(audio))) for label, audio in prepared.items()}
+    audible = [label for label in prepared if peak[label] > SILENCE]
+    target = min(
+        [float(db_to_amplitude(LEVEL_DB))]
+        + [PEAK * level[label] / peak[label] for label in audible]
+    )
+    target = max(target, float(db_to_amplitude(LOWEST_LEVEL_DB)))
+    gain = {label: min(target / level[label], PEAK / peak[label]) for label in audible}
+    return {
+        label: (audio * gain.get(label, 0.0)).astype(np.float32)
+        for label, audio in prepared.items()
+    }
+
+
+def active_level(audio: ArrayLike, sample_rate: int) -> float:
+    """Return the RMS of the blocks of 50 ms that are within 30 dB of the loudest block."""
+    signal = np.asarray(audio, dtype=np.float64)
+    block = max(1, min(signal.size, int(seconds_to_samples(BLOCK_S, sample_rate=sample_rate))))
+    n_blocks = signal.size // block
+    power = np.mean(signal[: n_blocks * block].reshape(n_blocks, block) ** 2, axis=1)
+    active = power >= power.max() * float(db_to_amplitude(GATE_DB)) ** 2
+    return float(np.sqrt(power[active].mean()))
+
+
+def _prepared(
+    label: str, audio: ArrayLike, sample_rate: int, max_duration_s: float
+) -> NDArray[np.float64]:
+    place = f"player: sound {label!r}"
+    try:
+        signal = np.asarray(audio, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            place,
+            got=f"a {type(audio).__name__}",
+            expected="an array of samples",
+            hint="pass the audio itself, for example store.read(key)[0]",
+        ) from error
+    if signal.ndim == 2 and signal.shape[0] == 1:
+        signal = signal[0]
+    if signal.ndim != 1:
+        raise DataError(
+            place,
+            got=f"shape {signal.shape}",
+            expected="(time,) or (1, time)",
+            hint="mix the channels down or pick one",
+        )
+    if signal.size == 0:
+        raise DataError(
+            place,
+            got="no samples",
+            expected="at least one sample",
+            hint="check the time span that was read",
+        )
+    n_bad = int(np.count_nonzero(~np.isfinite(signal)))
+    if n_bad:
+        raise DataError(
+            place,
+            got=f"{n_bad} samples that are NaN or infinite",
+            expected="finite samples",
+            hint="look for a division by zero or a logarithm of zero where the sound was made",
+        )
+    if signal.size > max_duration_s * sample_rate:
+        raise DataError(
+            place,
+            got=f"{signal.size / sample_rate:.1f} s",
+            expected=f"at most {max_duration_s:g} s, because the page carries the sound",
+            hint="pass an excerpt, or a larger max_duration_s",
+        )
+    signal = signal - signal.mean()
+    n_fade = min(int(seconds_to_samples(FADE_S, sample_rate=sample_rate)), signal.size // 2)
+    ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(n_fade) + 0.5) / max(n_fade, 1))
+    signal[:n_fade] *= ramp
+    signal[signal.size - n_fade :] *= ramp[::-1]
+    return signal
+
+
+def encode_mp3(audio: NDArray[np.float32], sample_rate: int) -> bytes:
+    """Return mono audio as MP3 of at most about ``BYTES_PER_S`` bytes a second.
+
+    Variable bit rate: it keeps length, rate and level (constant bit rate scales by 0.95 and, when
+    asked for little, halves the rate). Quality goes down in steps until the sound fits.
+    """
+    import soundfile
+
+    if sample_rate not in MP3_RATES:
+        raise DataError(
+            "player: sample rate",
+            got=f"{sample_rate} Hz",
+            expected="one of " + ", ".join(str(rate) for rate in MP3_RATES),
+            hint="resample the audio first",
+        )
+    data = b""
+    limit = BYTES_PER_S * max(1.0, audio.size / sample_rate)
+    for compression_level in (0.2, 0.4, 0.6, 0.8, 0.9):
+        file = io.BytesIO()
+        soundfile.write(
+            file,
+            audio,
+            sample_rate,
+            format="MP3",
+            subtype="MPEG_LAYER_III",
+            bitrate_mode="VARIABLE",
+            compression_level=compression_level,
+        )
+        data = file.getvalue()
+        if len(data) <= limit:
+            break
+    return data

@@ -1,0 +1,354 @@
+"""Shows things in a notebook: source code, tables, shape tables, figures with alternative text.
+
+Conventions. Every function displays at once and returns nothing, so that it works anywhere in a
+cell. What is displayed is a :class:`Rendered`: the same content as plain text (terminal, screen
+reader, plain diff) and as HTML or Markdown. HTML is self-contained (no request leaves the page),
+takes its colours from the page around it and therefore works in light and dark, in JupyterLab, in
+Colab and in the book. Source code is Markdown, because each of these then highlights it itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from dl101.errors import DataError, ShapeError
+from dl101.repository import BRANCH, REPOSITORY_URL
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from dl101.factory import LayerRow
+
+FIGURE_LIMIT_BYTES = 90_000  # 120 kB once written in base64
+# dots per inch and number of colours; the first that keeps the file under the limit is taken
+FIGURE_QUALITY = ((160, 256), (130, 256), (100, 256), (80, 128), (60, 64))
+
+# The book's dark theme puts a light box behind every HTML output that it does not know; ours take
+# the page's own colours instead. Elsewhere the selectors match nothing.
+_DARK_OUTPUT = "html[data-theme=dark] .bd-content div.cell_output"
+STYLE = (
+    "<style>"
+    f"{_DARK_OUTPUT} .text_html.text_html:has(.dl101){{background:none;color:inherit;padding:0}}"
+    f"{_DARK_OUTPUT} .dl101 img{{padding:0}}"
+    ".dl101.dl101{margin:0 0 1em;max-width:100%;overflow-x:auto;color:inherit}"
+    ".dl101.dl101 figcaption,.dl101.dl101 caption"
+    "{caption-side:bottom;text-align:left;color:inherit;font-size:.9em;font-weight:400;margin-top:.4em}"
+    ".dl101 table{font-size:.9em}.dl101 th,.dl101 td{padding:.2em .6em;white-space:nowrap}"
+    "</style>"
+)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One piece of output in several media types.
+
+    Attributes
+    ----------
+    text
+        Plain text that says the same; always present.
+    html, markdown
+        The rich form; a front-end takes HTML when both are given.
+    """
+
+    text: str
+    html: str | None = None
+    markdown: str | None = None
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        rich = {"text/html": self.html, "text/markdown": self.markdown, "text/plain": self.text}
+        return {kind: content for kind, content in rich.items() if content is not None}
+
+    def display(self) -> None:
+        """Display in a notebook; print the plain text elsewhere."""
+        from IPython.display import display
+
+        display(self)
+
+
+def show(obj: object) -> None:
+    """Display the source of a function, method or class of the library, with a link to its file.
+
+    Parameters
+    ----------
+    obj
+        A function, method or class written in Python.
+
+    Raises
+    ------
+    DataError
+        If there is no Python source to show.
+    """
+    source_listing(obj).display()
+
+
+def source_listing(obj: object) -> Rendered:
+    """Return what :func:`show` displays."""
+    target = inspect.unwrap(obj) if callable(obj) else obj
+    if not (inspect.isroutine(target) or inspect.isclass(target)):
+        raise DataError(
+            "show",
+            got=f"a {type(obj).__name__}",
+            expected="a function, a method or a class",
+            hint="pass the object itself, for example show(hcqt), without calling it",
+        )
+    name = getattr(target, "__qualname__", repr(target))
+    try:
+        lines, first = inspect.getsourcelines(target)
+    except (OSError, TypeError) as error:
+        raise DataError(
+            f"show({name})",
+            got="an object without Python source",
+            expected="a function or class written in Python",
+            hint="show the Python function that calls it",
+        ) from error
+    source = textwrap.dedent("".join(lines)).rstrip()
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", source)), default=0))
+    markdown = f"{fence}python\n{source}\n{fence}"
+    text = source
+    module = getattr(target, "__module__", None) or ""
+    if module.split(".")[0] == "dl101":
+        last = first + len(lines) - 1
+        path = module.replace(".", "/") + ".py"
+        url = f"{REPOSITORY_URL}/blob/{BRANCH}/{path}#L{first}-L{last}"
+        markdown += f"\n\nSource: [{path}, lines {first} to {last}]({url})"
+        text += f"\n\nSource: {path}, lines {first} to {last}: {url}"
+    return Rendered(text=text, markdown=markdown)
+
+
+def show_table(rows: Sequence[Sequence[object]], columns: Sequence[str], *, caption: str) -> None:
+    """Display a table whose first column names its rows.
+
+    Parameters
+    ----------
+    rows
+        One sequence of cells per row. Integers get thousands separators, floats three decimals,
+        ``None`` a dash; format a number as text to write it otherwise.
+    columns
+        One heading per cell.
+    caption
+        One sentence that says what the table holds, with units.
+
+    Raises
+    ------
+    DataError
+        If a row has another number of cells than there are columns.
+    """
+    table(rows, columns, caption=caption).display()
+
+
+def table(rows: Sequence[Sequence[object]], columns: Sequence[str], *, caption: str) -> Rendered:
+    """Return what :func:`show_table` displays."""
+    for index, row in enumerate(rows):
+        if len(row) != len(columns):
+            raise DataError(
+                f"row {index} of the table {caption!r}",
+                got=f"{len(row)} cells",
+                expected=f"{len(columns)} cells ({', '.join(columns)})",
+                hint="give every row one cell per column, None where there is nothing",
+            )
+    cells = [[_cell(value) for value in row] for row in rows]
+    right = [
+        bool(rows) and all(row[i] is None or _is_number(row[i]) for row in rows)
+        for i in range(len(columns))
+    ]
+    side = ["right" if is_right else "left" for is_right in right]
+    head = "".join(
+        f'<th scope="col" style="text-align:{side[i]}">{escape(name)}</th>'
+        for i, name in enumerate(columns)
+    )
+    body = ""
+    for row in cells:
+        body += f'<tr><th scope="row" style="text-align:{side[0]}">{escape(row[0])}</th>'
+        body += "".join(
+            f'<td style="text-align:{side[i]}">{escape(cell)}</td>'
+            for i, cell in enumerate(row[1:], start=1)
+        )
+        body += "</tr>"
+    # "dataframe" is the class that notebook themes already style, in light and dark.
+    html = (
+        f'{STYLE}<div class="dl101"><table class="dataframe"><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+    grid = [list(columns), *cells]
+    widths = [max(len(row[i]) for row in grid) for i in range(len(columns))]
+    lines = [
+        "  ".join(
+            cell.rjust(widths[i]) if right[i] else cell.ljust(widths[i])
+            for i, cell in enumerate(row)
+        ).rstrip()
+        for row in grid
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return Rendered(text="\n".join([caption, *lines]), html=html)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (hasattr(value, "__index__") and not isinstance(value, bool))
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):  # includes np.float64
+        return f"{value:.3f}"
+    return f"{int(value):,}" if _is_number(value) else str(value)
+
+
+def shape_table(network: nn.Module, input_shape: Sequence[int], *, caption: str = "") -> None:
+    """Display layer, output shape and number of parameters, found by a dry pass of the code.
+
+    Parameters
+    ----------
+    network
+        Any module that takes one tensor.
+    input_shape
+        Shape of one input, without the batch axis.
+    caption
+        Replaces the standard caption.
+
+    Raises
+    ------
+    ShapeError
+        If the network does not accept an input of this shape.
+    """
+    rows = layer_rows(network, input_shape)
+    total = sum(parameter.numel() for parameter in network.parameters())
+    cells: list[list[object]] = [["input", None, _shape(input_shape), None]]
+    cells += [[row.layer, row.type, _shape(row.output_shape), row.parameters] for row in rows]
+    cells.append(["all", None, None, total])
+    caption = caption or (
+        f"Shapes without the batch axis, for an input of {_shape(input_shape)}; "
+        f"{total:,} parameters in all."
+    )
+    show_table(cells, ("place", "layer", "output shape", "parameters"), caption=caption)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " × ".join(str(size) for size in shape)
+
+
+def layer_rows(network: nn.Module, input_shape: Sequence[int]) -> list[LayerRow]:
+    """Return one row per layer, in the order of execution; see :func:`shape_table`.
+
+    A network of the factory lists the layers of its file. Of any other module, those that have no
+    parts of their own are listed, and those that hold parameters beside their parts; a layer used
+    twice counts its parameters once. The pass runs on a copy on torch's *meta* device: shapes are
+    worked out, nothing is computed.
+    """
+    import copy
+
+    import torch
+
+    from dl101.factory import LayerRow, Network
+
+    if isinstance(network, Network) and tuple(network.input_shape) == tuple(input_shape):
+        return network.describe()
+    twin = copy.deepcopy(network).to("meta").eval()
+    rows: list[LayerRow] = []
+    counted: set[int] = set()
+
+    def record(name: str) -> Any:
+        def hook(module: nn.Module, inputs: object, output: object) -> None:
+            is_leaf = not any(module.children())
+            own = [p for p in module.parameters(recurse=is_leaf) if id(p) not in counted]
+            counted.update(map(id, own))
+            n_parameters = sum(parameter.numel() for parameter in own)
+            if isinstance(output, torch.Tensor) and (n_parameters or is_leaf):
+                shape = tuple(output.shape[1:])
+                rows.append(LayerRow(name or "whole", type(module).__name__, shape, n_parameters))
+
+        return hook
+
+    for name, module in twin.named_modules():
+        module.register_forward_hook(record(name))
+    try:
+        with torch.no_grad():
+            twin(torch.empty((1, *input_shape), device="meta"))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ShapeError(
+            f"shape table of {type(network).__name__}",
+            got=f"an input of {_shape(input_shape)} ({str(error).splitlines()[0]})",
+            expected="an input shape, without batch, that the network accepts",
+            hint="pass the shape of one item of the dataset",
+        ) from error
+    return rows
+
+
+def figure_with_alt(fig: Figure, alt: str, caption: str) -> None:
+    """Display a Matplotlib figure with the text that stands for it when it cannot be seen.
+
+    The figure is closed afterwards, so that the notebook does not draw it a second time.
+
+    Parameters
+    ----------
+    fig
+        The finished figure; it is drawn on white, which reads in light and in dark.
+    alt
+        What the picture shows, in one or two sentences: the message, not the drawing.
+    caption
+        The text under the figure; everyone reads it.
+
+    Raises
+    ------
+    DataError
+        If one of the texts is empty.
+    """
+    picture(fig, alt, caption).display()
+    from matplotlib import pyplot
+
+    pyplot.close(fig)
+
+
+def picture(fig: Figure, alt: str, caption: str) -> Rendered:
+    """Return what :func:`figure_with_alt` displays."""
+    for name, text in (("alt", alt), ("caption", caption)):
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(
+                f"figure_with_alt: {name}",
+                got=repr(text),
+                expected="a sentence",
+                hint="say what the figure shows",
+            )
+    png, width = _png(fig)
+    data = base64.b64encode(png).decode("ascii")
+    html = (
+        f'{STYLE}<figure class="dl101"><img src="data:image/png;base64,{data}" '
+        f'alt="{escape(alt)}" style="width:{width}px;max-width:100%;height:auto">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+    return Rendered(text=f"Figure: {caption}\n{alt}", html=html)
+
+
+def _png(fig: Figure) -> tuple[bytes, int]:
+    """Return the figure as a PNG and its width in CSS pixels.
+
+    The file carries neither date nor version: the same figure gives the same bytes.
+    """
+    from PIL import Image
+
+    data, width = b"", 0
+    for dpi, n_colours in FIGURE_QUALITY:
+        raw = io.BytesIO()
+        fig.savefig(raw, format="png", dpi=dpi, facecolor="white", bbox_inches="tight")
+        raw.seek(0)
+        small = io.BytesIO()
+        # a palette suffices for a drawing and weighs a third; Pillow writes no metadata
+        image = Image.open(raw).convert("RGB")
+        image.quantize(n_colours, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+        data = small.getvalue()
+        width = round(image.width * 96 / dpi)  # so that the resolution changes only the sharpness
+        if len(data) <= FIGURE_LIMIT_BYTES:
+            break
+    return data, width
