@@ -127,10 +127,7 @@ def _make_track(
         target = targets.from_f0(curve.value, curve.time, axis, times)
         reference = multi_pitch.from_f0(curve.value, curve.time)
     else:
-        notes = entry.fields["pitchmidi"]
-        onsets = np.array([note.time for note in notes])
-        durations = np.array([note.duration for note in notes])
-        pitches = np.array([note.value for note in notes], dtype=np.float64)
+        onsets, durations, pitches = entry.segments("pitchmidi")
         target = targets.from_notes(onsets, durations, pitches, axis, times)
         # notes have no time base of their own: 10 ms, as in Bach10's curves
         reference = multi_pitch.from_notes(

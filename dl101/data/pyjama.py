@@ -375,8 +375,8 @@ def _json(content: bytes, path: Path) -> object:
         got = error.msg if content.strip() else "an empty file"
     except UnicodeDecodeError as error:
         what, got = f"{path}, byte {error.start}", "bytes that are not UTF-8"
-    except RecursionError:
-        what, got = str(path), "lists nested too deep"
+    except (RecursionError, ValueError) as error:  # nested too deep, a number of 5000 digits
+        what, got = str(path), str(error)
     raise DataError(
         what, got=got, expected="JSON", hint="fetch the file again or correct it at this place"
     )
@@ -410,7 +410,10 @@ def _collection(plain: object, path: Path) -> Collection:
     entries = []
     for index, raw in enumerate(collection["entry"]):
         place.entry = index
-        entry = _entry(raw, index, rules, time_fields, place)
+        try:
+            entry = _entry(raw, index, rules, time_fields, place)
+        except OverflowError:
+            place.fail("a number of more than 300 digits", "a float64", "correct the number")
         if first_use.setdefault(entry.filepath, index) != index:
             place.name = "filepath"
             place.fail(
@@ -561,10 +564,7 @@ def _list_atoms(
         proxy = _scalar_atom("", raw, _unchecked(rules), place)
         mixed = tuple(v if type(v) is str else float(v) for v in value)
         return [Atom(mixed, proxy.time, proxy.duration, proxy.confidence)]
-    try:
-        matrix = np.asarray(value)
-    except ValueError:
-        place.fail("rows of different lengths", "a matrix (rows, frames)", "make the rows equal")
+    matrix = _array(value, "value", place)
     if matrix.dtype.kind == "U":
         return _labels(np.atleast_2d(np.asarray(value, dtype=object)), raw, rules, place)
     if matrix.ndim == 1:
@@ -614,7 +614,7 @@ def _matrix_atom(
         if rules.extent == "breakpoint":
             place.fail("a matrix without times", "the time of each frame", "add the key 'time'")
     else:
-        time = _floats(np.atleast_1d(np.asarray(time)), "time", place)
+        time = _floats(np.atleast_1d(_array(time, "time", place)), "time", place)
         if time.ndim == 2 and 1 in time.shape:
             time = time.reshape(-1)
         if time.ndim != 1 or len(time) not in matrix.shape:
@@ -638,10 +638,17 @@ def _matrix_atom(
             )
     confidence = raw.get("confidence")
     if isinstance(confidence, list | np.ndarray):
-        confidence = _floats(np.asarray(confidence), "confidence", place)
+        confidence = _floats(_array(confidence, "confidence", place), "confidence", place)
     elif confidence is not None:
         confidence = _number(confidence, "confidence", place)
     return Atom(matrix, time, None, confidence)
+
+
+def _array(value: object, key: str, place: _Place) -> NDArray:
+    try:
+        return np.asarray(value)
+    except ValueError:
+        place.fail(f"{key!r} with rows of different lengths", "equal rows", "complete the rows")
 
 
 def _floats(array: NDArray, key: str, place: _Place) -> NDArray[np.float64]:

@@ -1,0 +1,332 @@
+"""Audio of a whole dataset in one HDF5 file: one array per track, read lazily by time span.
+
+Conventions: an array is keyed by the track's ``filepath`` in the annotations and carries its
+sampling rate in Hz as the attribute ``sr_hz``. We write mono float32 in [-1, 1], unresampled. Files
+in circulation also use the attribute ``sr``, integer samples and two dimensions: they are read as
+mono float32 too, the mean over channels, the shorter dimension being taken for the channels.
+
+Every check is made at the door: what :meth:`AudioStore.read` returns is finite, not empty, exactly
+as long as asked for, and at a believable rate.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, Self
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dl101.data.cache import replacing
+from dl101.errors import DataError
+from dl101.units import seconds_to_samples
+
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """Length and rate of a track, known without reading its samples."""
+
+    n_samples: int
+    sample_rate: int
+    duration_s: float
+
+
+class AudioStore:
+    """Read the tracks of an HDF5 file.
+
+    A context manager. It may be handed to worker processes: each opens the file for itself.
+
+    Parameters
+    ----------
+    path
+        The HDF5 file.
+
+    Raises
+    ------
+    DataError
+        Where the file is missing, cut short or not HDF5.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._file: h5py.File | None = None
+        self._process = 0
+        self._opened()
+
+    def _opened(self) -> h5py.File:
+        # An HDF5 handle must not be shared by a parent and its forked children.
+        if self._file is not None and self._process != os.getpid():
+            self._file.close()  # in this process only
+            self._file = None
+        if self._file is None:
+            try:
+                self._file = h5py.File(
+                    self.path, "r", locking=False
+                )  # network drives have no locks
+            except OSError as error:
+                exists = self.path.is_file()
+                raise DataError(
+                    str(self.path),
+                    got=str(error) if exists else "no such file",
+                    expected="an HDF5 file",
+                    hint="fetch or export it again" if exists else "check the path",
+                ) from error
+            self._process = os.getpid()
+        return self._file
+
+    def __getstate__(self) -> dict:
+        return {"path": self.path, "_file": None, "_process": 0}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the next access opens it again."""
+        if self._file is not None and self._process == os.getpid():
+            self._file.close()
+        self._file = None
+
+    def keys(self) -> list[str]:
+        """Return the names of all tracks, sorted."""
+        return sorted(_array_names(self._opened()))
+
+    def __contains__(self, key: str) -> bool:
+        return isinstance(self._opened().get(key), h5py.Dataset)
+
+    def info(self, key: str) -> AudioInfo:
+        """Return the length and rate of a track.
+
+        Raises
+        ------
+        DataError
+            Where there is no such track, it is empty or not audio, or its rate cannot be right.
+        """
+        _, time_axis, shape, sample_rate = self._track(key)
+        n_samples = shape[time_axis]
+        return AudioInfo(n_samples, sample_rate, n_samples / sample_rate)
+
+    def read(
+        self, key: str, *, start_s: float = 0.0, duration_s: float | None = None
+    ) -> tuple[NDArray[np.float32], int]:
+        """Return a track, or a time span of it; only the span is read from disk.
+
+        Parameters
+        ----------
+        key
+            Name of the track.
+        start_s
+            Where the span starts, in seconds.
+        duration_s
+            How long it is, in seconds; None reads to the end.
+
+        Returns
+        -------
+        audio, sample_rate
+            Mono float32 (n_samples,), and its rate in Hz.
+
+        Raises
+        ------
+        DataError
+            Where there is no such track, the span leaves it, a sample is not finite, or the array
+            is empty, not audio, or at a rate that cannot be right.
+        """
+        array, time_axis, shape, sample_rate = self._track(key)
+        n_samples = shape[time_axis]
+        spans = (start_s, 0.0 if duration_s is None else duration_s)
+        if not all(np.isfinite(spans)) or min(spans) < 0:
+            self._fail(
+                key,
+                f"start_s={start_s}, duration_s={duration_s}",
+                "times in seconds, 0 or more",
+                "give times inside the track",
+            )
+        start = int(seconds_to_samples(start_s, sample_rate=sample_rate))
+        stop = n_samples
+        if duration_s is not None:
+            length = int(seconds_to_samples(duration_s, sample_rate=sample_rate))
+            stop = start + length
+        if start >= stop or stop > n_samples:
+            self._fail(
+                key,
+                f"start_s={start_s}, duration_s={duration_s}",
+                f"a span of at least one sample inside {n_samples / sample_rate:.3f} s",
+                "shorten the span or leave duration_s out to read to the end",
+            )
+        span = (slice(None),) * time_axis + (slice(start, stop),)
+        audio = _as_mono(array[span], time_axis)
+        finite = np.isfinite(audio)
+        if not finite.all():
+            first = start + int(np.argmin(finite))
+            self._fail(
+                key,
+                f"a sample that is not finite at {first / sample_rate:.3f} s (sample {first})",
+                "finite samples",
+                "leave the track out or make the file again",
+            )
+        return audio, sample_rate
+
+    def _track(self, key: str) -> tuple[h5py.Dataset, int, tuple[int, ...], int]:
+        """Return the array of a track, which axis is time, its shape and its rate, all checked."""
+        array = self._opened().get(key)
+        if not isinstance(array, h5py.Dataset):
+            keys = self.keys()
+            near = difflib.get_close_matches(key, keys, n=1)
+            self._fail(
+                key,
+                "no such track",
+                f"one of {len(keys)} keys",
+                f"use {near[0]!r}" if near else "see AudioStore.keys()",
+            )
+        if array.dtype.kind not in "fiu":
+            self._fail(key, f"an array of {array.dtype}", "floats or integers", "store samples")
+        if array.ndim not in (1, 2) or not array.size:
+            hint = "leave the track out or make the file again"
+            self._fail(key, f"an array of shape {array.shape}", "(n_samples,), not empty", hint)
+        time_axis = 1 if array.ndim == 2 and array.shape[0] <= array.shape[1] else 0
+        return array, time_axis, array.shape, self._rate(key, array)
+
+    def _rate(self, key: str, array: h5py.Dataset) -> int:
+        found = {name: array.attrs[name] for name in ("sr_hz", "sr") if name in array.attrs}
+        rates = set()
+        for name, stored in found.items():
+            try:
+                rate = float(np.asarray(stored).item())
+            except (TypeError, ValueError):
+                rate = np.nan
+            if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ or rate != int(rate):
+                self._fail(
+                    key,
+                    f"{name}={stored}",
+                    f"whole hertz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}",
+                    f"correct the attribute {name!r}",
+                )
+            rates.add(int(rate))
+        if len(rates) != 1:
+            got = f"two rates, {found}" if rates else f"the attributes {sorted(array.attrs)}"
+            self._fail(key, got, "one sampling rate", "set the attribute 'sr_hz' in Hz")
+        return rates.pop()
+
+    def _fail(self, key: str, got: object, expected: object, hint: str) -> NoReturn:
+        raise DataError(f"{self.path}, track {key!r}", got=got, expected=expected, hint=hint)
+
+
+class AudioStoreWriter:
+    """Write an HDF5 file, one array per track.
+
+    A context manager. Nothing is at ``path`` until the block ends without an error; the same tracks
+    in the same order give the same bytes.
+
+    Parameters
+    ----------
+    path
+        The file to write or replace.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._stack = ExitStack()
+        self._file: h5py.File | None = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            temporary = stack.enter_context(replacing(self.path))
+            self._file = stack.enter_context(h5py.File(temporary, "w"))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file = None
+        self._stack.__exit__(*error)
+
+    def append(self, key: str, audio: ArrayLike, sample_rate: int) -> None:
+        """Add a track.
+
+        Parameters
+        ----------
+        key
+            Its name, without a slash (HDF5 would make a folder of it).
+        audio
+            Mono samples (n_samples,), finite floats; kept as float32.
+        sample_rate
+            Their rate in Hz, a whole number.
+
+        Raises
+        ------
+        DataError
+            Where the name is taken or has a slash, or :meth:`AudioStore.read` would refuse it.
+        """
+        what = f"{self.path}, track {key!r}"
+        if self._file is None:
+            raise DataError(
+                what,
+                got="a writer that is not open",
+                expected="a `with` block",
+                hint="write `with AudioStoreWriter(path) as store:`",
+            )
+        if not key or "/" in key or key == "." or key in self._file:
+            raise DataError(
+                what,
+                got="a name that is taken" if key and key in self._file else f"the name {key!r}",
+                expected="a name of its own, not empty and without a slash",
+                hint="rename the track",
+            )
+        samples = np.asarray(audio)
+        if samples.ndim != 1 or not samples.size or samples.dtype.kind != "f":
+            raise DataError(
+                what,
+                got=f"{samples.dtype} of shape {samples.shape}",
+                expected="mono floats (n_samples,), not empty",
+                hint="average the channels and scale integers to [-1, 1]",
+            )
+        with np.errstate(over="ignore"):
+            samples = samples.astype(np.float32)
+        if not np.isfinite(samples).all():
+            raise DataError(
+                what,
+                got=f"a sample that is not finite at {int(np.argmin(np.isfinite(samples)))}",
+                expected="finite samples",
+                hint="look for a division by zero where the audio is made",
+            )
+        rate = float(sample_rate)
+        if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ or rate != int(rate):
+            raise DataError(
+                what,
+                got=f"sample_rate={sample_rate}",
+                expected=f"whole hertz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}",
+                hint="give the rate in Hz",
+            )
+        # Without track_times=False, the time of day would be part of the bytes.
+        array = self._file.create_dataset(key, data=samples, track_times=False)
+        array.attrs["sr_hz"] = int(rate)
+
+
+def _array_names(group: h5py.Group, prefix: str = "") -> list[str]:
+    """Return the names of all arrays; keys with a slash have become groups."""
+    names = []
+    for name, item in group.items():
+        if isinstance(item, h5py.Group):
+            names += _array_names(item, f"{prefix}{name}/")
+        elif isinstance(item, h5py.Dataset):
+            names.append(prefix + name)
+    return names
+
+
+def _as_mono(samples: NDArray, time_axis: int) -> NDArray[np.float32]:
+    """Return samples as float32, integers scaled to [-1, 1), channels averaged."""
+    kind = samples.dtype.kind
+    if kind != "f":
+        half = 2.0 ** (8 * samples.dtype.itemsize - 1)
+        samples = (samples / half - (kind == "u")).astype(np.float32)
+    if samples.ndim == 2:
+        samples = samples.mean(axis=1 - time_axis, dtype=np.float64)
+    return samples.astype(np.float32, copy=False)

@@ -1,0 +1,1 @@
+"""Corpora that ship inside the package: scores as note lists, recorded notes, a renderer."""

@@ -1,0 +1,135 @@
+"""The shipped sound bank: recorded single notes, ready to be read at any speed.
+
+Conventions: notes are mono. On disk they are OGG Vorbis at 22 050 Hz; in memory they are
+oversampled by two (44 100 Hz), so that cubic interpolation between samples stays clean. A note is
+recorded at its nominal MIDI pitch, without vibrato and without its natural decay, which
+:attr:`BankNote.decay_db_per_s` puts back; behind ``loop_stop`` it goes on at ``loop_start``, for
+as long as wanted. Positions are counted in oversampled samples.
+
+Instruments are either ``heard="training"`` (training and validation) or ``heard="test"`` (test
+only). ``tools/build_soundbank.py`` makes the files; licence and origin stand in ``soundbank.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import numpy as np
+import scipy.signal
+import soundfile
+from numpy.typing import NDArray
+
+from dl101.data.embedded.scores import ASSETS
+from dl101.errors import DataError
+
+OVERSAMPLING = 2
+PADDING = 4  # samples behind the loop's end, for interpolation
+
+
+@dataclass(frozen=True, eq=False)
+class BankNote:
+    """One recorded note.
+
+    ``samples`` (float32) holds the attack, the loop, and ``PADDING`` samples that repeat the loop's
+    beginning; the loop's end is already cross-faded with what precedes its beginning.
+    """
+
+    midi: int
+    layer: int
+    samples: NDArray[np.float32]
+    loop_start: int
+    loop_stop: int
+    decay_db_per_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Instrument:
+    """The notes of one instrument; with two layers, layer 0 was played softly."""
+
+    name: str
+    family: str
+    kind: str  # "solo", "ensemble" (several players: no vibrato of ours) or "struck" (decays)
+    heard: str
+    notes: tuple[BankNote, ...]
+
+    def nearest(self, pitch_midi: float, velocity: float) -> BankNote:
+        """Return the recorded note to play a pitch from; ``velocity`` is in [0, 1]."""
+        n_layers = 1 + max(note.layer for note in self.notes)
+        layer = int(velocity >= 0.5) if n_layers > 1 else 0
+        candidates = [note for note in self.notes if note.layer == layer]
+        return min(candidates, key=lambda note: (abs(note.midi - pitch_midi), note.midi))
+
+
+@lru_cache(maxsize=1)
+def describe_bank() -> Mapping:
+    """Return ``soundbank.json``: rate, licence, and for each instrument its file and notes."""
+    return json.loads((ASSETS / "soundbank.json").read_text(encoding="utf-8"))
+
+
+def instrument_names(heard: str) -> tuple[str, ...]:
+    """Return the instruments heard in ``"training"`` (and validation) or only in ``"test"``."""
+    entries = describe_bank()["instruments"]
+    return tuple(name for name in sorted(entries) if entries[name]["heard"] == heard)
+
+
+def instrument_range(name: str) -> tuple[int, int]:
+    """Return the lowest and the highest MIDI pitch that an instrument plays."""
+    midi = [note["midi"] for note in _entry(name)["notes"]]
+    return min(midi) - 1, max(midi) + 1
+
+
+def instrument_kind(name: str) -> str:
+    """Return ``"solo"``, ``"ensemble"`` or ``"struck"``."""
+    return _entry(name)["kind"]
+
+
+def instrument_family(name: str) -> str:
+    """Return an instrument's family: ``"bowed"``, ``"brass"``, ``"keyboard"``, ..."""
+    return _entry(name)["family"]
+
+
+@cache
+def load_instrument(name: str) -> Instrument:
+    """Decode an instrument (about 0.1 s) and prepare its notes; kept for the next call."""
+    bank, entry = describe_bank(), _entry(name)
+    whole, sample_rate = soundfile.read(ASSETS / entry["file"], dtype="float32")
+    if sample_rate != bank["sample_rate"]:
+        raise DataError(
+            f"sound bank file {entry['file']}",
+            got=f"{sample_rate} Hz",
+            expected=f"{bank['sample_rate']} Hz",
+            hint="rebuild the bank with tools/build_soundbank.py",
+        )
+    width = int(bank["crossfade_s"] * sample_rate) * OVERSAMPLING
+    notes = tuple(_prepare(whole, note, width) for note in entry["notes"])
+    return Instrument(name, entry["family"], entry["kind"], entry["heard"], notes)
+
+
+def _entry(name: str) -> Mapping:
+    entries = describe_bank()["instruments"]
+    if name not in entries:
+        raise DataError(
+            "instrument of the sound bank",
+            got=repr(name),
+            expected=f"one of {', '.join(sorted(entries))}",
+            hint="pick one of these names",
+        )
+    return entries[name]
+
+
+def _prepare(whole: NDArray[np.float32], note: Mapping, width: int) -> BankNote:
+    """Cut a note out of its file, oversample it and close its loop."""
+    recorded = whole[note["start"] : note["start"] + note["length"]]
+    samples = scipy.signal.resample_poly(recorded, OVERSAMPLING, 1).astype(np.float32)
+    start, stop = note["loop_start"] * OVERSAMPLING, note["loop_stop"] * OVERSAMPLING
+    ending, before = samples[stop - width : stop], samples[start - width : start]
+    # The gain keeps the power even where the two sides are not alike (ensembles).
+    rising = np.linspace(0.0, 1.0, width, dtype=np.float32)
+    alike = float(ending @ before / np.sqrt((ending @ ending) * (before @ before) + 1e-20))
+    power = rising**2 + (1 - rising) ** 2 + 2 * rising * (1 - rising) * max(alike, 0.0)
+    samples[stop - width : stop] = ((1 - rising) * ending + rising * before) / np.sqrt(power)
+    samples = np.concatenate([samples[:stop], samples[start : start + PADDING]])
+    return BankNote(note["midi"], note["layer"], samples, start, stop, note["decay_db_per_s"])

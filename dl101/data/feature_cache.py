@@ -1,0 +1,144 @@
+"""Features computed once: a cache on disk, addressed by content.
+
+An entry's name is a digest of the audio's samples, the function, its parameters, and the code that
+computed it, so nothing ever has to be invalidated: change any of them and another entry is
+meant. An entry is one ``.npy`` file holding four arrays one after the other (values, times,
+frequencies, rate and hop); ``numpy.load`` reads the first. Files appear whole or not at all, hold
+no pickle, and one that cannot be read is computed again. The cache lives in ``features`` inside
+:func:`dl101.data.cache.cache_dir`; deleting it is always safe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dl101.data.cache import cache_dir, fingerprint, replacing
+from dl101.errors import ConfigError
+from dl101.features import FEATURES_VERSION, Feature
+
+
+def cached(
+    compute: Callable[..., Feature], audio: ArrayLike, *args: object, **kwargs: object
+) -> Feature:
+    """Return ``compute(audio, *args, **kwargs)``, from disk if it was computed before.
+
+    ``cached(hcqt, audio, config)`` and ``cached(log_mel, audio, 22050, n_bands=64)`` are typical.
+
+    Parameters
+    ----------
+    compute
+        A function defined at the top level of a module that takes audio first and returns a
+        :class:`~dl101.features.Feature`.
+    audio
+        Samples, any shape that ``compute`` accepts.
+    *args, **kwargs
+        Parameters: numbers, strings, sequences, mappings and dataclasses of these.
+
+    Raises
+    ------
+    ConfigError
+        If ``compute`` or a parameter has no lasting description to make a key of.
+    """
+    path = entry_path(compute, audio, *args, **kwargs)
+    feature = _load(path)
+    if feature is None:
+        feature = compute(audio, *args, **kwargs)
+        _save(path, feature)
+    return feature
+
+
+def entry_path(
+    compute: Callable[..., Feature], audio: ArrayLike, *args: object, **kwargs: object
+) -> Path:
+    """Return where :func:`cached` keeps the result of this very call, whether it exists or not."""
+    if "<" in getattr(compute, "__qualname__", "<"):
+        raise ConfigError(
+            "cached function",
+            got=repr(compute),
+            expected="a function defined at the top level of a module",
+            hint="give the lambda or inner function a name in a module",
+        )
+    arguments = inspect.signature(compute).bind(audio, *args, **kwargs)
+    arguments.apply_defaults()  # so that a default spelt out is the same entry
+    name, *_ = arguments.arguments
+    del arguments.arguments[name]
+    samples = np.ascontiguousarray(audio)
+    digest = hashlib.blake2b(samples.data.cast("B") if samples.size else b"", digest_size=20)
+    key = fingerprint(
+        {
+            "audio": [digest.hexdigest(), samples.dtype.str, list(samples.shape)],
+            "function": f"{compute.__module__}.{compute.__qualname__}",
+            "parameters": _describe(dict(arguments.arguments), "parameter"),
+            "version": FEATURES_VERSION,
+            "code": _code_digest(compute.__module__),
+        }
+    )
+    return cache_dir("features", key[:2]) / f"{key}.npy"
+
+
+def _describe(value: Any, where: str) -> object:
+    """Return a JSON description of a parameter in which different values differ."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {"type": type(value).__qualname__, **_describe(fields, where)}
+    if isinstance(value, dict):
+        return {str(k): _describe(v, f"{where} {k}") for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_describe(v, where) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        # 1 and 1.0 are one parameter; floats are described exactly.
+        return float(value).hex() if type(value) in (int, float) else value
+    raise ConfigError(
+        f"cached function, {where}",
+        got=f"a {type(value).__name__}",
+        expected="numbers, strings, sequences, mappings or dataclasses",
+        hint="pass plain values",
+    )
+
+
+@lru_cache(maxsize=64)
+def _code_digest(module_name: str) -> str:
+    source = getattr(sys.modules.get(module_name), "__file__", None)
+    content = Path(source).read_bytes() if source and Path(source).is_file() else b""
+    return hashlib.blake2b(content, digest_size=20).hexdigest()
+
+
+def _save(path: Path, feature: Feature) -> None:
+    frequencies = np.empty(0) if feature.frequencies is None else feature.frequencies
+    grid = np.array([feature.sample_rate, feature.hop_samples], dtype=np.int64)
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        for array in (feature.values, feature.times, frequencies, grid):
+            np.save(stream, array, allow_pickle=False)
+
+
+def _load(path: Path) -> Feature | None:
+    """Return the entry, or None if it is missing or cannot be what was saved."""
+    try:
+        with open(path, "rb") as stream:
+            values, times, frequencies, grid = (_load_array(stream) for _ in range(4))
+            complete = stream.read(1) == b""
+    except (OSError, ValueError, EOFError):
+        return None
+    consistent = complete and grid.shape == (2,) and values.shape[-1:] == times.shape
+    if not consistent:
+        return None
+    sample_rate, hop_samples = grid.tolist()
+    return Feature(
+        values, times, frequencies if frequencies.size else None, sample_rate, hop_samples
+    )
+
+
+def _load_array(stream: Any) -> NDArray:
+    return np.load(stream, allow_pickle=False)

@@ -1,0 +1,100 @@
+"""Every notebook keeps the conventions that readers, Colab, the book and nbval rely on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from dl101.repository import BRANCH, REPOSITORY_URL
+from tools.chapters import NOTEBOOKS, ROOT, canonical, complaints, scores
+
+PATHS = sorted(p for p in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+pytestmark = pytest.mark.notebook
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.relative_to(NOTEBOOKS).as_posix())
+def path(request: pytest.FixtureRequest) -> Path:
+    """One notebook after the other."""
+    return request.param
+
+
+@pytest.fixture
+def notebook(path: Path) -> NotebookNode:
+    """The notebook as it is committed."""
+    return nbformat.read(path, as_version=4)
+
+
+def tagged(notebook: NotebookNode, tag: str) -> list[NotebookNode]:
+    """Return the cells with a tag."""
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
+def test_there_is_a_chapter() -> None:
+    assert PATHS
+
+
+def test_first_cell_has_title_badge_promise_and_time(path: Path, notebook: NotebookNode) -> None:
+    first = notebook.cells[0]
+    owner_and_name = REPOSITORY_URL.removeprefix("https://github.com/")
+    place = path.relative_to(ROOT).as_posix()
+    badge = f"https://colab.research.google.com/github/{owner_and_name}/blob/{BRANCH}/{place}"
+    assert first.cell_type == "markdown"
+    assert first.source.startswith("# ")
+    assert f"]({badge})" in first.source
+    image = re.search(r"\[!\[[^\]]+\]\(([^)]+)\)\]", first.source)
+    assert image and (path.parent / image.group(1)).is_file(), "the badge is a file of ours"
+    assert re.search(r"CPU\D*\d+", first.source), "say how long it takes on a CPU"
+
+
+def test_second_cell_sets_up_colab_and_pins_nothing(notebook: NotebookNode) -> None:
+    second = notebook.cells[1]
+    assert second.cell_type == "code"
+    assert "google.colab" in second.source
+    assert f"git+{REPOSITORY_URL}" in second.source
+    everything = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert not re.search(r"pip install[^\n]*==", everything)
+
+
+def test_one_cell_holds_the_parameters(notebook: NotebookNode) -> None:
+    (cell,) = tagged(notebook, "parameters")
+    assert re.search(r"^scale\b.*=", cell.source, re.MULTILINE)
+
+
+def test_outputs_are_fit_to_commit(notebook: NotebookNode) -> None:
+    assert not complaints(notebook)
+
+
+def test_cells_were_run_in_order(notebook: NotebookNode) -> None:
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_form_is_canonical(path: Path, notebook: NotebookNode) -> None:
+    text = nbformat.writes(canonical(notebook))
+    assert path.read_text(encoding="utf-8").rstrip("\n") == text.rstrip("\n"), "run make notebooks"
+
+
+def test_reproducible_cells_are_marked(notebook: NotebookNode) -> None:
+    marked = [cell for cell in notebook.cells if "NBVAL_CHECK_OUTPUT" in cell.source]
+    assert any(cell.outputs for cell in marked)
+
+
+def test_figures_have_alternative_text(notebook: NotebookNode) -> None:
+    """Pictures that come as cell outputs take their text from the cell's metadata."""
+    silent = [
+        index
+        for index, cell in enumerate(notebook.cells)
+        for output in cell.get("outputs", [])
+        if any(kind.startswith("image/") for kind in output.get("data", {}))
+        and not cell.metadata.get("mystnb", {}).get("image", {}).get("alt")
+    ]
+    assert not silent, "give these cells the metadata mystnb: image: alt"
+
+
+def test_tasks_print_their_scores(path: Path, notebook: NotebookNode) -> None:
+    if path.parent.name == "tasks":
+        assert scores(notebook), "tag the cell that prints the scores with `scores`"

@@ -1,0 +1,186 @@
+"""The library's layers, read from its imports.
+
+A module imports only from a layer above its own or from a sibling in the same layer, by the name of
+the module that defines what it needs. LAYERS is the contract: a new module must be given its place
+here. A trailing ``*`` stands for every module of a folder.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+LAYERS: dict[str, tuple[str, ...]] = {
+    "foundations": ("errors", "units", "config", "progress", "repository"),
+    "data to arrays": (
+        "data.cache",
+        "data.pyjama",
+        "data.audiofile",
+        "data.audiostore",
+        "data.catalog",
+        "data.fetch",
+        "data.feature_cache",
+        "data.splits",
+        "data.embedded.*",
+        "features",
+        "targets",
+    ),
+    "arrays to judgement": ("evaluation.*", "plots", "synthesis"),
+    "bricks": ("torchaudio_compat", "dsp", "nn.*", "losses", "factory"),
+    "training": ("batches", "training"),
+    "systems": ("systems.*",),
+    "surface": ("lab.*", "lab.exercises.*", "cli"),
+}
+WITHOUT_TORCH = ("foundations", "data to arrays", "arrays to judgement")
+TORCH_PACKAGES = {"torch", "torchaudio", "lightning", "pytorch_lightning", "torchmetrics"}
+MAX_SYSTEM_LINES = 300
+
+
+def modules(root: Path = ROOT) -> dict[str, Path]:
+    """Return every module of the library by its dotted name; packages by the folder's name."""
+    found = {}
+    for path in sorted((root / "dl101").rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+PACKAGES = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+
+
+def layer_of(module: str) -> str | None:
+    """Return the layer of a module, or None when it has no place in LAYERS."""
+    name = module.removeprefix("dl101.")
+    for layer, entries in LAYERS.items():
+        if name in entries or f"{name.rpartition('.')[0]}.*" in entries:
+            return layer
+    return None
+
+
+def imports(path: Path) -> Iterator[tuple[str, str | None]]:
+    """Yield (module, name or None) for every import in a file, wherever it stands."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from ((module, alias.name) for alias in node.names)
+
+
+def own_imports(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (module of the library, how it was written) for the library's own imports."""
+    for module, name in imports(path):
+        written = f"from {module} import {name}" if name else f"import {module}"
+        if name and f"{module}.{name}" in MODULES:
+            yield f"{module}.{name}", written
+        elif module == "dl101" or module.startswith(("dl101.", ".")):
+            yield module, written
+
+
+PLAIN_MODULES = sorted(set(MODULES) - PACKAGES)
+
+
+def test_every_module_has_a_layer() -> None:
+    assert not [name for name in PLAIN_MODULES if layer_of(name) is None]
+
+
+def test_every_named_module_exists() -> None:
+    named = [f"dl101.{n}" for entries in LAYERS.values() for n in entries if not n.endswith("*")]
+    assert not [name for name in named if name not in MODULES]
+
+
+@pytest.mark.parametrize("name", PLAIN_MODULES)
+def test_imports_come_from_above_and_by_name(name: str) -> None:
+    order = list(LAYERS)
+    own = order.index(layer_of(name))
+    wrong = []
+    for module, written in own_imports(MODULES[name]):
+        if written == "from dl101 import __version__":
+            continue
+        if module in PACKAGES and written.endswith(f"import {module.rpartition('.')[2]}"):
+            continue  # a package as such, to list what it holds; its __init__ is proven empty
+        if module.startswith("."):
+            wrong.append(f"{written}: relative")
+        elif module in PACKAGES:
+            wrong.append(f"{written}: through an __init__")
+        elif module not in MODULES:
+            wrong.append(f"{written}: no such module")
+        elif order.index(layer_of(module)) > own:
+            wrong.append(f"{written}: {layer_of(module)!r} is below {order[own]!r}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", sorted(PACKAGES))
+def test_packages_hold_a_docstring_and_at_most_a_version(name: str) -> None:
+    docstring, *rest = ast.parse(MODULES[name].read_text()).body or [None]
+    assert isinstance(docstring, ast.Expr), "a package says in a docstring what it holds"
+    targets = [t.id for node in rest if isinstance(node, ast.Assign) for t in node.targets]
+    assert len(targets) == len(rest)
+    assert set(targets) <= {"__version__"}
+
+
+@pytest.mark.parametrize("name", [n for n in PLAIN_MODULES if layer_of(n) in WITHOUT_TORCH])
+def test_upper_layers_name_no_torch(name: str) -> None:
+    found = {module.split(".")[0] for module, _ in imports(MODULES[name])} & TORCH_PACKAGES
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [["dl101"], [name for name in PLAIN_MODULES if layer_of(name) in WITHOUT_TORCH]],
+    ids=["the package", "the upper layers"],
+)
+def test_importing_pulls_no_torch(wanted: list[str]) -> None:
+    code = (
+        "import importlib, json, sys\n"
+        f"for name in {wanted!r}: importlib.import_module(name)\n"
+        "print(json.dumps(sorted(name.split('.')[0] for name in sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert not set(json.loads(run.stdout)) & TORCH_PACKAGES
+
+
+def test_the_package_itself_imports_nothing_else() -> None:
+    """What makes ``import dl101`` instant; ``make bench`` measures it."""
+    assert not list(imports(MODULES["dl101"]))
+
+
+def test_systems_do_not_import_systems() -> None:
+    wrong = {
+        name: [module for module, _ in own_imports(MODULES[name]) if layer_of(module) == "systems"]
+        for name in PLAIN_MODULES
+        if layer_of(name) == "systems"
+    }
+    assert not {name: found for name, found in wrong.items() if found}
+
+
+def test_systems_are_short() -> None:
+    lengths = {
+        name: len(MODULES[name].read_text().splitlines())
+        for name in PLAIN_MODULES
+        if layer_of(name) == "systems"
+    }
+    assert not {name: n for name, n in lengths.items() if n > MAX_SYSTEM_LINES}
+
+
+def test_no_import_cycle() -> None:
+    graph = {
+        name: {module for module, _ in own_imports(MODULES[name]) if module in PLAIN_MODULES}
+        for name in PLAIN_MODULES
+    }
+    while free := [name for name, needs in graph.items() if not needs & graph.keys()]:
+        for name in free:
+            del graph[name]
+    assert not graph, "these import each other"
