@@ -81,7 +81,8 @@ def test_levels_are_safe_and_the_mixture_is_its_stems_plus_noise(tracks):
     for track in tracks:
         assert track.mixture.dtype == np.float32
         assert track.mixture.shape == (6 * renderer.SAMPLE_RATE,)
-        assert 0.1 < np.abs(track.mixture).max() < 0.9
+        assert 0.05 < np.abs(track.mixture).max() < 0.9
+        assert -40.0 < 20 * np.log10(np.std(track.mixture)) < -19.5
         stems = np.stack(list(track.stems.values())).astype(float)
         assert np.abs(stems).max() < 0.9
         noise = track.mixture - stems.sum(axis=0)
@@ -100,6 +101,16 @@ def test_test_tracks_have_other_instruments_and_rooms(tracks):
     driest = max(track.room.rt60_s for track in tracks if track.split != "test")
     assert driest < min(track.room.rt60_s for track in tracks if track.split == "test")
     assert chorales.TRAINING.rt60_s[1] < chorales.TEST.rt60_s[0]
+
+
+def test_notes_are_a_stretch_of_the_score_transposed(tracks):
+    assert len({track.transposition_semitones for track in tracks}) >= 4
+    for track in tracks:
+        for voice, notes in track.notes.items():
+            written = track.chorale.voices[voice].pitches_midi
+            played = notes.pitches_midi - track.transposition_semitones
+            stretches = np.lib.stride_tricks.sliding_window_view(written, played.size)
+            assert (stretches == played).all(axis=1).any(), (track.name, voice)
 
 
 def test_pitches_are_in_the_range_of_who_plays_them(tracks):
@@ -131,7 +142,7 @@ def test_f0_curves_agree_with_the_notes(tracks):
 
 
 def harmonic_share(stem: np.ndarray, curve: np.ndarray) -> float:
-    """Return the share of a stem's power at the first four harmonics of a curve, over its frames."""
+    """Return the share of a stem's power at the first four harmonics of a curve."""
     width, total, explained = 4096, 0.0, 0.0
     bins_hz = np.arange(width // 2 + 1) * renderer.SAMPLE_RATE / width
     for frame in range(20, len(curve) - 20, 10):

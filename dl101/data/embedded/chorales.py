@@ -35,6 +35,8 @@ PATTERN = ("train", "validation", "test", "train", "train", "train")
 
 LOWEST_MIDI, HIGHEST_MIDI = 35, 86  # what some instrument of the bank plays
 MIN_NOTE_S = 0.06
+LEVEL_DB = (-30.0, -20.0)  # RMS of the mixture below full scale
+PEAK = 0.85  # no sample of a mixture or stem is larger
 VIBRATO_FAMILIES = ("bowed", "brass", "flute", "reed", "voice")
 TEMPERED_FAMILIES = ("keyboard", "organ", "plucked")  # the player cannot bend single notes
 
@@ -55,9 +57,9 @@ class Conditions:
     note_cents: float = 5.0
     tilt_db_per_octave: tuple[float, float] = (-3.0, 3.0)
     tempo_bpm: tuple[float, float] = (60.0, 100.0)
-    same_instrument: float = 0.2  # chances
-    doubled: float = 0.15
+    doubled: float = 0.15  # chances, for each voice and for each track
     absent: float = 0.1
+    same_instrument_every: int = 6  # tracks of a split, so that a small corpus has its share
 
 
 TRAINING = Conditions(
@@ -178,11 +180,12 @@ def render_track(index: int, *, seed: int = 0, duration_s: float = DURATION_S) -
     )
     noise_snr_db = _draw(rng, conditions.noise_snr_db)
     noise_slope_db = _draw(rng, (0.0, 6.0))
-    peak = _draw(rng, (0.35, 0.85))
+    level_db = _draw(rng, LEVEL_DB)
     absent = rng.choice(VOICES) if rng.random() < conditions.absent else None
     excerpt = _excerpt(chorale, tempo_bpm, transposition, duration_s, rng)
     excerpt = {voice: notes for voice, notes in excerpt.items() if voice != absent}
-    casting = _casting(excerpt, conditions, rng)
+    together = number % conditions.same_instrument_every == 3
+    casting = _casting(excerpt, conditions, together, rng)
 
     n_samples = round(duration_s * SAMPLE_RATE)
     dry = np.zeros((len(excerpt), n_samples), dtype=np.float32)
@@ -192,8 +195,7 @@ def render_track(index: int, *, seed: int = 0, duration_s: float = DURATION_S) -
         for name in reversed(casting[voice]):
             notes, player = _interpret(skeleton, name, tuning_cents, conditions, rng)
             dry[row] += renderer.render_voice(notes, player, n_samples)
-        level_db = _draw(rng, conditions.voice_level_db)
-        dry[row] *= np.float32(db_to_amplitude(level_db))
+        dry[row] *= np.float32(db_to_amplitude(_draw(rng, conditions.voice_level_db)))
         tilts_db.append(player.tilt_db_per_octave)
         played[voice] = notes
         f0_midi[voice] = renderer.f0_curve(notes, player, duration_s)
@@ -203,7 +205,8 @@ def render_track(index: int, *, seed: int = 0, duration_s: float = DURATION_S) -
     noise = renderer.background_noise(n_samples, noise_slope_db, rng)
     noise *= np.float32(np.sqrt(np.mean(clean**2)) * db_to_amplitude(-noise_snr_db))
     mixture = clean + noise
-    gain = np.float32(peak / max(np.abs(mixture).max(), np.abs(wet).max()))
+    loudness = db_to_amplitude(level_db) / np.sqrt(np.mean(mixture**2))
+    gain = np.float32(min(loudness, PEAK / max(np.abs(mixture).max(), np.abs(wet).max())))
     return Track(
         name=f"{index:04d}-bwv{_padded(chorale.bwv)}",
         split=split,
@@ -295,7 +298,7 @@ def _excerpt(
 
 
 def _casting(
-    excerpt: Mapping[str, Notes], conditions: Conditions, rng: np.random.Generator
+    excerpt: Mapping[str, Notes], conditions: Conditions, together: bool, rng: np.random.Generator
 ) -> dict[str, tuple[str, ...]]:
     """Choose who plays each voice: one instrument for all, or each its own; some are doubled."""
     able = {}
@@ -308,7 +311,6 @@ def _casting(
             and high <= soundbank.instrument_range(name)[1]
         ]
     common = sorted(set.intersection(*(set(names) for names in able.values())))
-    together = rng.random() < conditions.same_instrument
     everyone = str(rng.choice(common)) if together and common else None
     casting = {}
     for voice, names in able.items():

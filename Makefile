@@ -1,0 +1,71 @@
+# Every target sets up what it needs. The first one takes a few minutes to install the environment
+# into .venv; after that nothing here uses the network.
+#
+#   make run [CHAPTER=multi_pitch]   PYTHON=python3.12 chooses the interpreter (3.11 or 3.12)
+#                                    VENV=/path/to/venv uses that environment as it is
+#                                    TORCH_INDEX=URL installs torch from another package index
+
+CHAPTER ?= multi_pitch
+PYTEST_ARGS ?=
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python; do \
+	$$p -c '$(SUPPORTED)' 2>/dev/null && { echo $$p; break; }; done)
+
+ifdef VENV
+READY :=
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+else
+VENV := .venv
+READY := $(VENV)/.ready
+endif
+PY := $(VENV)/bin/python
+
+export JUPYTER_PLATFORM_DIRS := 1
+
+.PHONY: help run test book lab notebooks bench lint
+
+help:
+	@echo 'make run [CHAPTER=name|all]  run a chapter, build the book with its fresh outputs'
+	@echo 'make test                    lint, unit tests, notebooks, the book in a browser'
+	@echo 'make book                    build the book from the committed outputs'
+	@echo 'make lab                     open the notebooks in JupyterLab'
+	@echo 'make notebooks               execute the notebooks and write their outputs into them'
+	@echo 'make bench                   measure the library against its baselines'
+	@echo 'make lint                    check style and formatting'
+
+run: $(READY)
+	$(PY) -m tools.chapters run $(CHAPTER)
+
+test: $(READY) lint
+	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 tests notebooks $(PYTEST_ARGS)
+
+book: $(READY)
+	$(PY) -m tools.chapters book
+
+lab: $(READY)
+	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks \
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+		$(if $(filter 0,$(shell id -u)),--allow-root)
+
+notebooks: CHAPTER = all
+notebooks: $(READY)
+	$(PY) -m tools.chapters refresh $(CHAPTER)
+
+bench: $(READY)
+	$(PY) -m benchmarks
+
+lint: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+# The stamp is written last: an installation that was killed is made again from the beginning.
+.venv/.ready: requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo 'dl101 needs Python 3.11 or 3.12: make PYTHON=/path/to/python'; exit 1; }
+	@$(PYTHON) -c '$(SUPPORTED)' || { echo 'dl101 needs Python 3.11 or 3.12, got $(PYTHON)'; exit 1; }
+	@echo 'Installing the environment into .venv (once; a few minutes)'
+	$(PYTHON) -m venv --clear .venv
+	$(if $(TORCH_INDEX),.venv/bin/python -m pip install --index-url $(TORCH_INDEX) \
+		$$(grep '^torch==' requirements.txt))
+	.venv/bin/python -m pip install -r requirements.txt
+	.venv/bin/python -m pip install --no-deps --no-build-isolation --editable .
+	@touch $@
