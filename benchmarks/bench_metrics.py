@@ -42,9 +42,7 @@ def main() -> None:
     def theirs() -> dict[str, float]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # other time base, on purpose
-            return mir_eval.multipitch.evaluate(
-                reference.times_s, ref_hz, estimate.times_s, est_hz
-            )
+            return mir_eval.multipitch.evaluate(reference.times_s, ref_hz, estimate.times_s, est_hz)
 
     def ours() -> dict[str, float]:
         return multi_pitch.count(reference, estimate).scores()

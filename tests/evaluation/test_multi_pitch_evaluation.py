@@ -7,11 +7,11 @@ import warnings
 import mir_eval
 import numpy as np
 import pytest
-from dl101.targets import PitchAxis
 
 from dl101 import units
 from dl101.errors import DataError
 from dl101.evaluation import multi_pitch as mpe
+from dl101.targets import PitchAxis
 
 AXIS = PitchAxis(f_min_hz=float(units.midi_to_hz(24)), bins_per_semitone=3, n_bins=216)
 
