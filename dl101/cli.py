@@ -131,7 +131,8 @@ def _records(settings, outcome, tracks, options) -> list:  # noqa: ANN001  types
     axis, test = outcome.system.axis, tracks["test"]
     common = {
         "experiment": "multi_pitch",
-        "data": config.to_dict(settings.data) | {"scale": settings.scale},
+        "data": config.to_dict(settings.data)
+        | {"scale": settings.scale, "version": system.data_version(settings)},
         "split": "test",
         "n_items": len(test),
         "config": config.to_dict(settings),

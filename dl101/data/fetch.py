@@ -28,6 +28,7 @@ from pathlib import Path, PurePosixPath
 from dl101.data.cache import cache_dir, is_offline, replacing
 from dl101.data.catalog import DATASETS, Dataset, RemoteFile, lookup
 from dl101.errors import FetchError
+from dl101.progress import progress_enabled
 
 CHUNK_BYTES = 2**18
 LARGEST_RATIO = 20  # sampled audio shrinks by 2 to 10 in a zip archive, a bomb by 1000
@@ -316,7 +317,7 @@ def _transfer(
     """
     import requests
     import urllib3
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     size_bytes, sha256 = shelf.expected(file.name)
     have = part.stat().st_size if part.exists() else 0
@@ -360,7 +361,7 @@ def _transfer(
                     unit="B",
                     unit_scale=True,
                     leave=False,
-                    disable=not progress,
+                    disable=not (progress and progress_enabled()),
                 ) as bar,
             ):
                 # read1 hands over what has arrived; read would drop it when the line breaks.

@@ -48,8 +48,9 @@ class Record:
 
     @property
     def key(self) -> str:
-        """Return what identifies the run: its question, not its answer."""
-        return fingerprint([self.experiment, self.variant, self.seed, dict(self.data), self.split])
+        """Return what identifies the run: its question, not its answer or the code's version."""
+        data = {name: value for name, value in self.data.items() if name != "version"}
+        return fingerprint([self.experiment, self.variant, self.seed, data, self.split])
 
 
 def describe_device() -> str:

@@ -125,6 +125,11 @@ def locate(
     )
 
 
+def data_version(settings: MultiPitchConfig) -> str:
+    """Return what identifies the content of the data, for records of results."""
+    return export.corpus_version() if settings.data.dataset in export.CORPORA else "published"
+
+
 def load_tracks(
     settings: MultiPitchConfig, *, accept_restricted: bool = False, progress: bool = True
 ) -> dict[str, list[PitchTrack]]:
