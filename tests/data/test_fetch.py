@@ -188,7 +188,8 @@ def test_description_tells_size_and_permission():
     assert max(map(len, text.splitlines())) <= 92
 
 
-def test_progress_bar_counts_bytes(get, capsys):
+def test_progress_bar_counts_bytes(get, capsys, monkeypatch):
+    monkeypatch.setenv("DL101_PROGRESS", "1")
     get(progress=True)
     assert ARCHIVE in capsys.readouterr().err
 
