@@ -11,7 +11,7 @@ was killed and resumed sees the batches that it would have seen.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning as L
@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dl101 import features, targets
 from dl101.data import feature_cache, pyjama, splits
+from dl101.data.audiofile import resample
 from dl101.data.audiostore import AudioStore
 from dl101.errors import DataError
 from dl101.evaluation import multi_pitch
@@ -40,7 +41,7 @@ class PitchTrack:
     side
         ``"train"``, ``"validation"`` or ``"test"``.
     input
-        (harmonics, bins, frames) float32, compressed magnitudes.
+        (harmonics, bins, frames) float32, compressed magnitudes; a memory map of the cache.
     target
         (bins, frames) uint8, 1 where a pitch sounds.
     times_s
@@ -62,6 +63,14 @@ def compress(magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
     return (np.log1p(10_000 * magnitude) / np.log1p(10_000)).astype(np.float32)
 
 
+def network_input(
+    audio: NDArray[np.float32], config: features.HcqtConfig, *, sample_rate: int
+) -> features.Feature:
+    """Return the compressed HCQT of a track, as the networks of multi-pitch estimation read it."""
+    feature = features.hcqt(audio, config, sample_rate=sample_rate)
+    return replace(feature, values=compress(feature.values))
+
+
 def load_pitch_tracks(
     audio: Path,
     annotations: Path,
@@ -69,18 +78,20 @@ def load_pitch_tracks(
     *,
     dataset: str,
     seed: int = 0,
+    n_tracks: int | None = None,
     progress: bool = True,
 ) -> list[PitchTrack]:
     """Load the tracks of a pair that carry a multi-pitch annotation (``f0multi``, ``pitchmidi``).
 
-    Entries that state their ``split`` keep it; otherwise works are split by name, so that two
-    recordings of a work are always on the same side. Stems are left out. Inputs come from the
-    feature cache and are computed once.
+    Where the entries state their ``split`` they keep it; otherwise works are split by name, so that
+    two recordings of a work are always on the same side. Stems are left out. Audio at another rate
+    is converted. Inputs come from the feature cache and are computed once.
 
     Raises
     ------
     DataError
-        If no entry has such an annotation, or an annotated file has no audio.
+        If no entry has such an annotation, an annotated file has no audio, an annotation goes on
+        after its audio has ended, only some entries state a split, or a side is empty.
     """
     entries = [entry for entry in pyjama.read(annotations).entries if _is_annotated_mixture(entry)]
     if not entries:
@@ -90,20 +101,39 @@ def load_pitch_tracks(
             expected="multi-pitch annotations",
             hint="use a dataset made for multi-pitch estimation, such as chorales or bach10",
         )
-    works = {entry.filepath: splits.work_of(dataset, entry.filepath) for entry in entries}
-    stated = {entry.filepath: entry.first("split") for entry in entries}
-    if not all(stated.values()):
-        side_of_work = splits.split_by_group(list(works.values()), seed=seed)
-        stated = {path: side_of_work[work] for path, work in works.items()}
+    entries = entries[:n_tracks]
+    sides = _sides(entries, dataset, seed, annotations)
     axis = targets.PitchAxis.of(feature)
     tracks = []
     with AudioStore(audio) as store:
         for entry in show_progress(entries, "features", enabled=progress):
             samples, sample_rate = store.read(entry.filepath)
             tracks.append(
-                _make_track(entry, stated[entry.filepath], samples, sample_rate, feature, axis)
+                _make_track(entry, sides[entry.filepath], samples, sample_rate, feature, axis)
             )
     return tracks
+
+
+def _sides(
+    entries: Sequence[pyjama.Entry], dataset: str, seed: int, annotations: Path
+) -> dict[str, str]:
+    """Return the side of each entry: the one it states, or else by its work."""
+    stated = {entry.filepath: entry.first("split") for entry in entries}
+    if not any(stated.values()):
+        works = {
+            e.filepath: e.first("work") or splits.work_of(dataset, e.filepath) for e in entries
+        }
+        side_of_work = splits.split_by_group(list(works.values()), seed=seed)
+        return {path: side_of_work[work] for path, work in works.items()}
+    for path, side in stated.items():
+        if side not in splits.SIDES:
+            raise DataError(
+                f"annotations {annotations}, entry {path}, field 'split'",
+                got=repr(side),
+                expected=f"one of {', '.join(splits.SIDES)}, as other entries state theirs",
+                hint="state the split of every entry, or of none",
+            )
+    return stated
 
 
 def _is_annotated_mixture(entry: pyjama.Entry) -> bool:
@@ -120,10 +150,13 @@ def _make_track(
     config: features.HcqtConfig,
     axis: targets.PitchAxis,
 ) -> PitchTrack:
-    feature = feature_cache.cached(features.hcqt, samples, config, sample_rate=sample_rate)
+    duration_s = len(samples) / sample_rate
+    _check_end(entry, duration_s)
+    samples = resample(samples, sample_rate, config.sample_rate)
+    feature = feature_cache.cached(network_input, samples, config, sample_rate=config.sample_rate)
     times = feature.times
     if "f0multi" in entry.fields:
-        (curve,) = entry.fields["f0multi"]
+        curve = entry.fields["f0multi"][0]
         target = targets.from_f0(curve.value, curve.time, axis, times)
         reference = multi_pitch.from_f0(curve.value, curve.time)
     else:
@@ -131,9 +164,23 @@ def _make_track(
         target = targets.from_notes(onsets, durations, pitches, axis, times)
         # notes have no time base of their own: 10 ms, as in Bach10's curves
         reference = multi_pitch.from_notes(
-            onsets, durations, pitches, np.arange(0, len(samples) / sample_rate, 0.010)
+            onsets, durations, pitches, np.arange(0, duration_s, 0.010)
         )
-    return PitchTrack(entry.filepath, side, compress(feature.values), target, times, reference)
+    return PitchTrack(entry.filepath, side, feature.values, target, times, reference)
+
+
+def _check_end(entry: pyjama.Entry, duration_s: float) -> None:
+    """Refuse an annotation that belongs to a longer recording than the one beside it."""
+    for name in ("f0multi", "pitchmidi"):
+        atoms = entry.fields.get(name, ())
+        last_s = max((float(np.max(atom.time, initial=0.0)) for atom in atoms), default=0.0)
+        if last_s > duration_s + 1.0:  # published annotations run over by a frame or two
+            raise DataError(
+                f"entry {entry.index} ({entry.filepath}), field {name!r}",
+                got=f"an annotation at {last_s:.2f} s",
+                expected=f"times within the recording of {duration_s:.2f} s",
+                hint="check that the audio and the annotation are of the same version",
+            )
 
 
 class PatchDataset(Dataset):
@@ -232,5 +279,14 @@ class PatchData(L.LightningDataModule):
 
 
 def by_side(tracks: Sequence[PitchTrack]) -> dict[str, list[PitchTrack]]:
-    """Group tracks by their side of the split."""
-    return {side: [track for track in tracks if track.side == side] for side in splits.SIDES}
+    """Group tracks by their side of the split; a side without a track is a DataError."""
+    sides = {side: [track for track in tracks if track.side == side] for side in splits.SIDES}
+    for side, members in sides.items():
+        if not members:
+            raise DataError(
+                f"split, side {side!r}",
+                got=f"no track among {len(tracks)}",
+                expected="at least one",
+                hint="use more tracks (data.n_tracks)",
+            )
+    return sides

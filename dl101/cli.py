@@ -8,6 +8,7 @@ traceback, and the exit status is 1.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import shlex
 import sys
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dl101 import __version__
-from dl101.errors import Dl101Error
+from dl101.errors import ConfigError, Dl101Error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--scale", choices=("lab", "full"), default="lab")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="change keys of the configuration"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change keys of the configuration",
     )
     train.add_argument("--run-dir", type=Path, help="where checkpoints go (default: temporary)")
     train.add_argument("--resume", action="store_true", help="go on from RUN_DIR's last epoch")
@@ -91,20 +97,37 @@ def _fetch(options: argparse.Namespace) -> None:
 
     if options.dataset is None:
         for name, dataset in catalog.DATASETS.items():
-            print(f"{name:12} {dataset.title}")
+            note = "  (permission needed)" if dataset.restricted else ""
+            print(f"{name:12} {dataset.title}{note}")
         return
-    print(fetch.describe(catalog.lookup(options.dataset)))
     files = fetch.fetch(options.dataset, accept_restricted=options.accept_restricted)
     print(f"{files.audio}\n{files.annotations}")
 
 
 def _train(options: argparse.Namespace) -> None:
+    from dl101 import config
     from dl101.systems import multi_pitch as system
 
+    if options.resume and not options.run_dir:
+        raise ConfigError(
+            "dl101 train --resume",
+            got="no --run-dir",
+            expected="the folder of the run to go on with",
+            hint="add --run-dir FOLDER, the same as when the run was begun",
+        )
     settings = system.load_config(options.config, scale=options.scale, settings=options.set)
-    run_dir = options.run_dir or Path(tempfile.mkdtemp(prefix="dl101-"))
+    system.build(settings)  # a model that cannot be built is found before the data are prepared
     tracks = system.load_tracks(settings, accept_restricted=options.accept_restricted)
-    outcome = system.run(settings, run_dir, seed=options.seed, resume=options.resume, tracks=tracks)
+    with tempfile.TemporaryDirectory(prefix="dl101-") as temporary:
+        outcome = system.run(
+            settings,
+            options.run_dir or temporary,
+            seed=options.seed,
+            resume=options.resume,
+            tracks=tracks,
+        )
+    if outcome.system.global_rank > 0:
+        return  # of several processes, the first reports
     for name, value in outcome.mean.items():
         print(f"{name:18} {value:.3f}")
     print(f"threshold          {outcome.threshold:.2f}  (chosen on validation)")
@@ -112,7 +135,12 @@ def _train(options: argparse.Namespace) -> None:
     if options.weights:
         from dl101.training import save_weights
 
-        save_weights(outcome.system, options.weights, {"variant": settings.variant})
+        metadata = {
+            "variant": settings.variant,
+            "threshold": str(outcome.threshold),
+            "config": json.dumps(config.to_dict(settings)),
+        }
+        save_weights(outcome.system, options.weights, metadata)
         print(f"weights            {options.weights}")
     if options.results:
         from dl101.evaluation.results import save
@@ -124,6 +152,7 @@ def _train(options: argparse.Namespace) -> None:
 def _records(settings, outcome, tracks, options) -> list:  # noqa: ANN001  types live in torch code
     """Return the record of a run and those of the baselines on the same data."""
     from dl101 import config
+    from dl101.data import source
     from dl101.evaluation import multi_pitch, results
     from dl101.systems import multi_pitch as system
 
@@ -132,24 +161,25 @@ def _records(settings, outcome, tracks, options) -> list:  # noqa: ANN001  types
     common = {
         "experiment": "multi_pitch",
         "data": config.to_dict(settings.data)
-        | {"scale": settings.scale, "version": system.data_version(settings)},
+        | {"scale": settings.scale, "version": source.version(settings.data)},
         "split": "test",
         "n_items": len(test),
-        "config": config.to_dict(settings),
     }
+    whole = config.to_dict(settings)
     words = ["dl101", "train", str(options.config), "--scale", options.scale]
     words += ["--seed", str(options.seed)] + (["--set", *options.set] if options.set else [])
     command = shlex.join([*words, "--results", str(options.results)])
     records = [
         results.Record(
             **common,
+            config=whole,
             variant=settings.variant,
             seed=options.seed,
             metrics=outcome.mean | {"threshold": outcome.threshold},
             command=command,
             wall_time_s=round(outcome.fit.wall_time_s, 1),
             n_parameters=sum(p.numel() for p in outcome.system.network.parameters()),
-            device=results.describe_device(),
+            device=results.describe_device(str(outcome.system.device)),
         )
     ]
     if len(harmonics) == 1:
@@ -165,7 +195,13 @@ def _records(settings, outcome, tracks, options) -> list:  # noqa: ANN001  types
             metrics["threshold"] = level
         records.append(
             results.Record(
-                **common, variant=name, seed=0, metrics=metrics, command=command, wall_time_s=0.0
+                **common,
+                config={key: whole[key] for key in ("scale", "data", "feature")},
+                variant=name,
+                seed=0,
+                metrics=metrics,
+                command=command,
+                wall_time_s=0.0,
             )
         )
     return records

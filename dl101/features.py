@@ -34,9 +34,6 @@ from numpy.typing import ArrayLike, NDArray
 from dl101.errors import ConfigError, DataError
 from dl101.units import hz_to_midi
 
-FEATURES_VERSION = 1
-"""Raised whenever a feature's values change; part of every key of the feature cache."""
-
 # The transform of the Hann window is kept to this many lobe widths on each side of a bin's centre:
 # two is the main lobe, which holds all but 0.05 % of the energy.
 _LOBES = 2.0
@@ -361,6 +358,7 @@ def hcqt_plan(config: HcqtConfig, n_samples: int | None = None) -> HcqtPlan:
     margin = math.ceil(reach_s.max() * config.sample_rate / config.hop_samples)
     most = max(_MAX_BLOCK_SAMPLES // config.hop_samples, 4 * margin)
     frames = most if n_samples is None else 1 + n_samples // config.hop_samples + margin
+    frames = max(frames, 2 * margin + 1)  # a longer signal than announced goes block by block
     blocks = math.ceil(min(frames, most) / _BLOCK_FRAMES_STEP)
     return _build_plan(config, blocks * _BLOCK_FRAMES_STEP, margin)
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dl101.data.cache import replacing
-from dl101.errors import DataError, TrainingError
+from dl101.errors import ConfigError, DataError, TrainingError
 from dl101.progress import progress_enabled
 
 
@@ -62,7 +62,7 @@ class TrainingConfig:
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    schedule: str = "cosine"
+    schedule: Literal["cosine", "constant"] = "cosine"
     gradient_clip: float | None = 1.0
     precision: str = "auto"
     num_workers: int = 0
@@ -276,13 +276,20 @@ class History(Callback):
 
 
 class StopOnNonFinite(Callback):
-    """Stop with an explanation as soon as a training loss is infinite or not a number."""
+    """Stop with an explanation as soon as a loss is infinite or not a number."""
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any
     ) -> None:
         """Check the loss of the step that has just been taken."""
-        loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
+        self._check(trainer, outputs["loss"] if isinstance(outputs, Mapping) else outputs)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Check the mean loss of the validation that has just ended."""
+        self._check(trainer, trainer.callback_metrics["val_loss"])
+
+    @staticmethod
+    def _check(trainer: L.Trainer, loss: Tensor) -> None:
         if not torch.isfinite(loss):
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             raise TrainingError(
@@ -303,10 +310,11 @@ def fit(
     run_dir: Path | str,
     *,
     seed: int = 0,
+    description: Mapping[str, Any] | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> FitResult:
-    """Train a system and load its best weights into it.
+    """Train a system and load its best weights into it, on the device it was trained on.
 
     Parameters
     ----------
@@ -315,25 +323,28 @@ def fit(
     datamodule
         Gives the training and validation batches.
     run_dir
-        Folder of this run's checkpoints (``best.safetensors``, ``last.safetensors``).
+        Folder of this run's checkpoints (``best.safetensors``, ``last.safetensors``) and of its
+        description (``run.json``).
+    description
+        Whatever else the run depends on (configuration, version of the data). A resumed run must
+        have the same.
     seed
         Of every random number from here on. Build the system after ``seed_everything`` too, or
         its initial weights are not reproducible.
     resume
-        Go on from ``last.safetensors`` if it exists. Otherwise the folder's checkpoints are
-        replaced.
+        Go on from ``last.safetensors`` if it exists. Otherwise the run's files are replaced.
 
     Raises
     ------
+    ConfigError
+        If the run to resume was begun with another description or seed.
     TrainingError
-        If the loss stops being a finite number.
+        If the loss of training or validation stops being a finite number.
     """
     config, run_dir = system.training_config, Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     last = run_dir / "last.safetensors"
-    if not resume:
-        for stale in run_dir.glob("*.safetensors"):
-            stale.unlink()
+    _begin_or_check(run_dir, {"seed": seed, **(description or {})}, resume and last.exists())
     history = History()
     best = ModelCheckpoint(run_dir, "best", monitor="val_loss", save_last=True)
     best.FILE_EXTENSION = ".safetensors"
@@ -352,7 +363,7 @@ def fit(
         options = {
             "max_epochs": config.max_epochs,
             "callbacks": callbacks,
-            "precision": _precision(config.precision),
+            "precision": _precision(config),
             "gradient_clip_val": config.gradient_clip,
             "logger": False,
             "enable_progress_bar": show,
@@ -362,20 +373,50 @@ def fit(
         }
         trainer = L.Trainer(**{**options, **config.trainer})
         start = time.perf_counter()
-        trainer.fit(system, datamodule, ckpt_path=last if resume and last.exists() else None)
+        try:
+            trainer.fit(system, datamodule, ckpt_path=last if resume and last.exists() else None)
+        except SystemExit as error:
+            # Lightning turns Ctrl-C into an exit; a notebook or a caller wants the interrupt
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
         wall_time_s = time.perf_counter() - start
-    if trainer.interrupted:
-        raise KeyboardInterrupt  # Lightning swallows it; the caller asked to stop
     checkpoint = Path(best.best_model_path)
     load_weights(system, checkpoint)
+    system.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     system.eval()
     return FitResult(checkpoint, history.rows, wall_time_s)
 
 
-def _precision(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
-    return "bf16-mixed" if torch.cuda.is_available() else "32-true"
+def _begin_or_check(run_dir: Path, description: Mapping[str, Any], resume: bool) -> None:
+    """Describe a fresh run and clear what an earlier one left, or check that it is the same run."""
+    path = run_dir / "run.json"
+    text = json.dumps(description, indent=1, sort_keys=True)
+    if not resume:
+        for stale in (*run_dir.glob("best*.safetensors"), *run_dir.glob("last*.safetensors")):
+            stale.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+        return
+    begun = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    now = json.loads(text)
+    if begun != now:
+        differing = sorted(k for k in begun.keys() | now.keys() if begun.get(k) != now.get(k))
+        raise ConfigError(
+            f"run to resume in {run_dir}",
+            got=f"a run begun with another {', '.join(differing)}",
+            expected="the seed, configuration and data of this run",
+            hint="give the same settings, or start afresh without resume",
+        )
+
+
+def _precision(config: TrainingConfig) -> str:
+    """Return bfloat16 where the device computes in it, not merely emulates it."""
+    if config.precision != "auto":
+        return config.precision
+    on_cuda = torch.cuda.is_available() and config.trainer.get("accelerator", "auto") != "cpu"
+    fast = on_cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if fast else "32-true"
 
 
 @contextmanager

@@ -28,6 +28,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "data.catalog",
         "data.fetch",
         "data.feature_cache",
+        "data.source",
         "data.splits",
         "data.embedded.*",
         "features",

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from dl101.batches import EpochShuffle
-from dl101.errors import DataError, TrainingError
+from dl101.errors import ConfigError, DataError, TrainingError
 from dl101.training import (
     SafetensorsCheckpointIO,
     System,
@@ -114,6 +114,50 @@ def test_nan_stops_with_a_message(tmp_path):
     system = make(3)
     system.explode_at = 5
     with pytest.raises(TrainingError, match=r"epoch 1.*loss of nan.*learning_rate"):
+        fit(system, Numbers(), tmp_path, progress=False)
+
+
+def test_nan_in_validation_stops_with_a_message(tmp_path):
+    data = Numbers()
+    data.val_dataloader = lambda: DataLoader(
+        [{"input": torch.ones(4), "target": torch.full((1,), torch.inf)}]
+    )
+    with pytest.raises(TrainingError, match=r"epoch 1.*loss of inf"):
+        fit(make(3), data, tmp_path, progress=False)
+
+
+def test_only_a_runs_own_files_are_replaced(tmp_path):
+    (tmp_path / "precious.safetensors").write_bytes(b"somebody else's")
+    fit(make(1), Numbers(), tmp_path, progress=False)
+    fit(make(1), Numbers(), tmp_path, progress=False)
+    assert (tmp_path / "precious.safetensors").read_bytes() == b"somebody else's"
+
+
+def test_another_run_is_not_resumed(tmp_path):
+    fit(make(1), Numbers(), tmp_path, description={"data": "a"}, progress=False)
+    with pytest.raises(ConfigError, match="begun with another data"):
+        fit(make(2), Numbers(), tmp_path, description={"data": "b"}, resume=True, progress=False)
+    with pytest.raises(ConfigError, match="begun with another seed"):
+        fit(
+            make(2),
+            Numbers(),
+            tmp_path,
+            description={"data": "a"},
+            seed=1,
+            resume=True,
+            progress=False,
+        )
+
+
+def test_interrupt_reaches_the_caller(tmp_path):
+    system = make(2)
+
+    class Interrupt(L.Callback):
+        def on_train_epoch_end(self, trainer, module):
+            raise KeyboardInterrupt
+
+    system.configure_callbacks = lambda: [Interrupt()]
+    with pytest.raises(KeyboardInterrupt):
         fit(system, Numbers(), tmp_path, progress=False)
 
 

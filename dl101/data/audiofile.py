@@ -25,7 +25,6 @@ def read_audio(
         is read to find out), or holds values that are not finite numbers.
     """
     import soundfile
-    from scipy.signal import resample_poly
 
     path = Path(path)
     try:
@@ -53,7 +52,14 @@ def read_audio(
             expected="finite samples",
             hint="export the file again",
         )
-    if file_rate != sample_rate:
-        common = int(np.gcd(file_rate, sample_rate))
-        mono = resample_poly(mono, sample_rate // common, file_rate // common)
-    return np.ascontiguousarray(mono, dtype=np.float32)
+    return resample(mono, file_rate, sample_rate)
+
+
+def resample(samples: NDArray[np.floating], from_rate: int, to_rate: int) -> NDArray[np.float32]:
+    """Return mono samples at another rate (polyphase filtering); at the same rate, as they are."""
+    if from_rate != to_rate:
+        from scipy.signal import resample_poly
+
+        common = int(np.gcd(from_rate, to_rate))
+        samples = resample_poly(samples, to_rate // common, from_rate // common)
+    return np.ascontiguousarray(samples, dtype=np.float32)

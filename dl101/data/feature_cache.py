@@ -1,11 +1,11 @@
 """Features computed once: a cache on disk, addressed by content.
 
-An entry's name is a digest of the audio's samples, the function, its parameters, and the code that
-computed it, so nothing ever has to be invalidated: change any of them and another entry is
-meant. An entry is one ``.npy`` file holding four arrays one after the other (values, times,
-frequencies, rate and hop); ``numpy.load`` reads the first. Files appear whole or not at all, hold
-no pickle, and one that cannot be read is computed again. The cache lives in ``features`` inside
-:func:`dl101.data.cache.cache_dir`; deleting it is always safe.
+An entry's name is a digest of the audio's samples, the function, its parameters, and the code and
+library versions that computed it, so nothing ever has to be invalidated: change any of them and
+another entry is meant. An entry is one ``.npy`` file holding four arrays one after the other
+(values, times, frequencies, rate and hop); ``numpy.load`` reads the first. Files appear whole or
+not at all, hold no pickle, and one that cannot be read is computed again. The cache lives in
+``features`` inside :func:`dl101.data.cache.cache_dir`; deleting it is always safe.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dl101.data.cache import cache_dir, fingerprint, replacing
 from dl101.errors import ConfigError
-from dl101.features import FEATURES_VERSION, Feature
+from dl101.features import Feature
 
 
 def cached(
@@ -32,6 +33,7 @@ def cached(
 ) -> Feature:
     """Return ``compute(audio, *args, **kwargs)``, from disk if it was computed before.
 
+    The values are a read-only memory map of the cache's file: a slice reads what it needs.
     ``cached(hcqt, audio, config)`` and ``cached(log_mel, audio, 22050, n_bands=64)`` are typical.
 
     Parameters
@@ -52,8 +54,9 @@ def cached(
     path = entry_path(compute, audio, *args, **kwargs)
     feature = _load(path)
     if feature is None:
-        feature = compute(audio, *args, **kwargs)
-        _save(path, feature)
+        _save(path, compute(audio, *args, **kwargs))
+        feature = _load(path)
+        assert feature is not None  # it has just been written
     return feature
 
 
@@ -79,8 +82,8 @@ def entry_path(
             "audio": [digest.hexdigest(), samples.dtype.str, list(samples.shape)],
             "function": f"{compute.__module__}.{compute.__qualname__}",
             "parameters": _describe(dict(arguments.arguments), "parameter"),
-            "version": FEATURES_VERSION,
-            "code": _code_digest(compute.__module__),
+            "code": [_code_digest(name) for name in (Feature.__module__, compute.__module__)],
+            "libraries": _library_versions(),
         }
     )
     return cache_dir("features", key[:2]) / f"{key}.npy"
@@ -115,6 +118,15 @@ def _code_digest(module_name: str) -> str:
     return hashlib.blake2b(content, digest_size=20).hexdigest()
 
 
+# Taken when the code is loaded: a file edited later must not lend its name to the older code.
+_code_digest(Feature.__module__)
+
+
+@lru_cache(maxsize=1)
+def _library_versions() -> list[str]:
+    return [f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "librosa")]
+
+
 def _save(path: Path, feature: Feature) -> None:
     frequencies = np.empty(0) if feature.frequencies is None else feature.frequencies
     grid = np.array([feature.sample_rate, feature.hop_samples], dtype=np.int64)
@@ -127,9 +139,12 @@ def _load(path: Path) -> Feature | None:
     """Return the entry, or None if it is missing or cannot be what was saved."""
     try:
         with open(path, "rb") as stream:
-            values, times, frequencies, grid = (_load_array(stream) for _ in range(4))
+            # the values stay on disk until they are used: a dataset may be larger than memory
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+            stream.seek(values.offset + values.nbytes)
+            times, frequencies, grid = (_load_array(stream) for _ in range(3))
             complete = stream.read(1) == b""
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, AttributeError):
         return None
     consistent = complete and grid.shape == (2,) and values.shape[-1:] == times.shape
     if not consistent:

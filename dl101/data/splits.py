@@ -1,8 +1,8 @@
 """Train, validation and test sides that never share a work.
 
 A *group* is what must stay together: the piece that was recorded several times, the artist, the
-tune. The side of a group depends on its name and the seed alone (through SHA-256, because
-Python's own ``hash`` changes from run to run), so it does not move when tracks are added.
+tune. Groups are put in an order that depends on their names and the seed alone (through SHA-256,
+because Python's own ``hash`` changes from run to run), and the order is cut at exact fractions.
 """
 
 from __future__ import annotations

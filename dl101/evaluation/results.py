@@ -16,13 +16,14 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dl101 import __version__
-from dl101.data.cache import fingerprint, replacing
+from dl101.data.cache import cache_dir, fingerprint, replacing
 from dl101.errors import DataError
 
 
@@ -48,26 +49,38 @@ class Record:
 
     @property
     def key(self) -> str:
-        """Return what identifies the run: its question, not its answer or the code's version."""
+        """Return what identifies the run: its question, not its answer or the data's version."""
         data = {name: value for name, value in self.data.items() if name != "version"}
-        return fingerprint([self.experiment, self.variant, self.seed, data, self.split])
+        question = [self.experiment, self.variant, self.seed, data, self.split, self.config]
+        return fingerprint(question)
 
 
-def describe_device() -> str:
-    """Return the GPU's name, or the processor's type and the cores this process may use."""
+def describe_device(device: str = "cpu") -> str:
+    """Return the name of a GPU (``cuda:0``), or the processor's type and the usable cores."""
     torch = sys.modules.get("torch")  # a run on a GPU has imported it; plain metrics need not
-    if torch is not None and torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+    if torch is not None and device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    if device == "mps":
+        return f"MPS ({platform.machine()})"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"CPU ({platform.machine()}, {cores} cores)"
 
 
 def current_commit() -> str | None:
-    """Return the short commit of the checkout that holds this file, or None outside one."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "rev-parse", "--short=10", "HEAD"]
-    try:
+    """Return the short commit of dl101's own checkout, or None outside one.
+
+    ``+changes`` follows where the library differs from that commit.
+    """
+    here = Path(__file__).resolve()
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(here.parent), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", here.name)  # not somebody else's checkout around us
+        changed = git("status", "--porcelain", "--untracked-files=no", str(here.parents[1]))
+        return git("rev-parse", "--short=10", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -76,7 +89,16 @@ def find(experiment: str) -> Path:
     """Return the results file that ships with dl101: of the checkout, or of the installation."""
     name = f"{experiment}.json"
     checkout = Path(__file__).resolve().parents[2] / "results" / name
-    return checkout if checkout.exists() else Path(sys.prefix) / "share/dl101/results" / name
+    if checkout.exists():
+        return checkout
+    try:
+        installed = metadata.files("dl101") or []
+    except metadata.PackageNotFoundError:
+        installed = []
+    for file in installed:
+        if file.name == name and file.parent.name == "results":
+            return Path(file.locate())
+    return checkout  # load() will name the file that is missing
 
 
 def load(path: Path | str) -> list[Record]:
@@ -101,24 +123,45 @@ def load(path: Path | str) -> list[Record]:
 
 
 def save(path: Path | str, records: Iterable[Record]) -> None:
-    """Add records to a results file, replacing those with the same key; written atomically."""
+    """Add records to a results file, replacing those with the same key.
+
+    Written atomically and under a lock, so that two runs can record in one file at once.
+    """
+    from filelock import FileLock
+
     path = Path(path)
-    merged = {record.key: record for record in load(path)} if path.exists() else {}
-    merged.update({record.key: record for record in records})
-    ordered = sorted(merged.values(), key=lambda r: (r.experiment, r.variant, r.seed, r.key))
-    text = json.dumps({"records": [asdict(r) for r in ordered]}, indent=1, allow_nan=False)
-    with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = cache_dir("locks") / f"{fingerprint(str(path.resolve()))}.lock"
+    with FileLock(lock):
+        merged = {record.key: record for record in load(path)} if path.exists() else {}
+        merged.update({record.key: record for record in records})
+        ordered = sorted(merged.values(), key=lambda r: (r.experiment, r.variant, r.seed, r.key))
+        text = json.dumps({"records": [asdict(r) for r in ordered]}, indent=1, allow_nan=False)
+        with replacing(path) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def summarise(records: Sequence[Record], metrics: Sequence[str]) -> list[dict[str, Any]]:
     """Return one row per variant: number of seeds, and mean and spread of each metric.
 
     The spread is the sample standard deviation over seeds (NaN for a single seed).
+
+    Raises
+    ------
+    DataError
+        If runs of one variant differ in more than their seed: their mean would say nothing.
     """
     rows = []
     for variant in dict.fromkeys(record.variant for record in records):
         runs = [record for record in records if record.variant == variant]
+        questions = {fingerprint([r.data, r.config, r.split, r.experiment]) for r in runs}
+        if len(questions) > 1:
+            raise DataError(
+                f"results of variant {variant!r}",
+                got=f"{len(questions)} different configurations, data or splits",
+                expected="runs that differ in their seed only",
+                hint="select the records of one configuration first",
+            )
         row: dict[str, Any] = {
             "variant": variant,
             "n_parameters": runs[0].n_parameters,

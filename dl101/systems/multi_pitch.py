@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from dl101 import batches, config, factory, losses, training
 from dl101.batches import PitchTrack
-from dl101.data import catalog, fetch
-from dl101.data.embedded import export
+from dl101.data import source
+from dl101.data.source import DataConfig
 from dl101.errors import ConfigError
 from dl101.evaluation import multi_pitch
 from dl101.features import HcqtConfig
@@ -36,16 +36,6 @@ from dl101.training import FitResult, TrainingConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which tracks: an embedded corpus or a dataset of the catalogue, and the length of patches."""
-
-    dataset: str = "chorales"
-    n_tracks: int | None = None
-    seed: int = 0
-    patch_frames: int = 64
 
 
 @dataclass(frozen=True)
@@ -113,34 +103,18 @@ def load_config(
     return config.build(MultiPitchConfig, mapping, where=f"{path.name}:{scale}")
 
 
-def locate(
-    settings: MultiPitchConfig, *, accept_restricted: bool = False, progress: bool = True
-) -> export.CorpusFiles | fetch.DatasetFiles:
-    """Return the .hdf5/.pyjama pair of the data, rendering or downloading it at first use."""
-    data = settings.data
-    if data.dataset in catalog.DATASETS:
-        return fetch.fetch(data.dataset, accept_restricted=accept_restricted, progress=progress)
-    return export.cached_corpus(
-        data.dataset, n_tracks=data.n_tracks, seed=data.seed, progress=progress
-    )
-
-
-def data_version(settings: MultiPitchConfig) -> str:
-    """Return what identifies the content of the data, for records of results."""
-    return export.corpus_version() if settings.data.dataset in export.CORPORA else "published"
-
-
 def load_tracks(
     settings: MultiPitchConfig, *, accept_restricted: bool = False, progress: bool = True
 ) -> dict[str, list[PitchTrack]]:
     """Return the tracks of each side of the split."""
-    files = locate(settings, accept_restricted=accept_restricted, progress=progress)
+    files = source.locate(settings.data, accept_restricted=accept_restricted, progress=progress)
     tracks = batches.load_pitch_tracks(
         files.audio,
         files.annotations,
         settings.feature,
         dataset=settings.data.dataset,
         seed=settings.data.seed,
+        n_tracks=settings.data.n_tracks,
         progress=progress,
     )
     return batches.by_side(tracks)
@@ -207,7 +181,17 @@ def train(
         seed=seed,
         num_workers=system.settings.training.num_workers,
     )
-    return training.fit(system, data, run_dir, seed=seed, resume=resume, progress=progress)
+    settings = system.settings
+    description = {"config": config.to_dict(settings), "data": source.version(settings.data)}
+    return training.fit(
+        system,
+        data,
+        run_dir,
+        seed=seed,
+        description=description,
+        resume=resume,
+        progress=progress,
+    )
 
 
 @torch.no_grad()

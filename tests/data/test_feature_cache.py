@@ -82,7 +82,7 @@ def test_what_makes_another_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         entry_path(log_mel, AUDIO, 22050),
         entry_path(log_mel, AUDIO, 22050, n_bands=64),
     ]
-    monkeypatch.setattr(feature_cache, "FEATURES_VERSION", features.FEATURES_VERSION + 1)
+    monkeypatch.setattr(feature_cache, "_library_versions", lambda: ["numpy 99"])
     entries.append(entry_path(hcqt, AUDIO, CONFIG))
     monkeypatch.setattr(feature_cache, "_code_digest", lambda module: "edited")
     entries.append(entry_path(hcqt, AUDIO, CONFIG))
@@ -108,6 +108,12 @@ def test_the_code_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyP
     feature_cache._code_digest.cache_clear()
 
 
+def test_values_stay_on_disk_until_used() -> None:
+    values = cached(hcqt, AUDIO, CONFIG).values
+    assert isinstance(values, np.memmap)
+    assert not values.flags.writeable
+
+
 DAMAGES = {
     "empty": lambda content: b"",
     "truncated in the values": lambda content: content[: len(content) // 3],
@@ -124,6 +130,7 @@ def test_a_damaged_entry_is_computed_again(damage: str, calls: list[int]) -> Non
     fresh = cached(hcqt, AUDIO, CONFIG)
     path = entry_path(hcqt, AUDIO, CONFIG)
     content = path.read_bytes()
+    path.unlink()  # the values of `fresh` are still mapped to the old file
     path.write_bytes(DAMAGES[damage](content))
     assert path.read_bytes() != content
     assert_same(cached(hcqt, AUDIO, CONFIG), fresh)

@@ -40,6 +40,29 @@ def test_other_data_is_another_run(tmp_path):
     assert len(results.load(path)) == 2
 
 
+def test_another_configuration_is_another_run_and_is_not_averaged(tmp_path):
+    path = tmp_path / "r.json"
+    longer = record(seed=1, config={"training": {"max_epochs": 9}})
+    results.save(path, [record(), longer])
+    results.save(path, [record(seed=1)])
+    assert len(results.load(path)) == 3
+    with pytest.raises(DataError, match="2 different configurations"):
+        results.summarise(results.load(path), ["accuracy"])
+
+
+def test_newer_data_version_replaces_the_older(tmp_path):
+    path = tmp_path / "r.json"
+    for version in ("1", "2"):
+        results.save(path, [record(data={"name": "chorales", "version": version})])
+    assert [r.data["version"] for r in results.load(path)] == ["2"]
+
+
+def test_published_results_are_found():
+    assert results.load(results.find("multi_pitch"))
+    with pytest.raises(DataError, match=r"nothing\.json"):
+        results.load(results.find("nothing"))
+
+
 def test_summary_gives_mean_and_sample_spread():
     rows = results.summarise(
         [record(seed=0, accuracy=0.4), record(seed=1, accuracy=0.6)], ["accuracy"]

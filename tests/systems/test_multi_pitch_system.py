@@ -68,17 +68,15 @@ def test_full_scale_is_the_published_size():
 )
 def test_wrong_settings_are_named(scale, changes, message):
     with pytest.raises(ConfigError, match=message):
-        system.MultiPitchSystem(
-            system.load_config("multi_pitch", scale=scale, settings=changes)
-        )
+        system.MultiPitchSystem(system.load_config("multi_pitch", scale=scale, settings=changes))
 
 
 def test_sides_never_share_a_tune(settings, tracks):
-    from dl101.data import pyjama
+    from dl101.data import pyjama, source
 
     work = {
         entry.filepath: entry.first("work")
-        for entry in pyjama.read(system.locate(settings, progress=False).annotations).entries
+        for entry in pyjama.read(source.locate(settings.data, progress=False).annotations).entries
     }
     sides = [{work[track.key] for track in members} for members in tracks.values()]
     assert all(sides)
@@ -141,10 +139,9 @@ def test_run_learns_and_is_reproducible(settings, tracks, tmp_path):
 
 def test_command_line_trains_records_and_saves(tmp_path, capsys):
     path, weights = tmp_path / "results.json", tmp_path / "best.safetensors"
-    status = cli.main(
-        ["train", "multi_pitch", "--seed", "2", "--set", *TINY, "--results", str(path)]
-        + ["--weights", str(weights), "--run-dir", str(tmp_path / "run")]
-    )
+    options = ["--results", path, "--weights", weights, "--run-dir", tmp_path / "run"]
+    arguments = ["train", "multi_pitch", "--seed", "2", "--set", *TINY, *map(str, options)]
+    status = cli.main(arguments)
     assert status == 0
     assert "accuracy" in capsys.readouterr().out
     records = {record.variant: record for record in results.load(path)}
@@ -155,9 +152,22 @@ def test_command_line_trains_records_and_saves(tmp_path, capsys):
     assert json.loads(path.read_text())["records"][0]["config"]["data"]["n_tracks"] == 6
     from dl101.training import load_weights
 
-    assert load_weights(
-        system.build(system.load_config("multi_pitch", settings=TINY)), weights
-    ) == {"variant": "conv2d-hcqt"}
+    built = system.build(system.load_config("multi_pitch", settings=TINY))
+    metadata = load_weights(built, weights)
+    assert metadata["variant"] == "conv2d-hcqt"
+    assert float(metadata["threshold"]) == records["conv2d-hcqt"].metrics["threshold"]
+    assert json.loads(metadata["config"])["data"]["n_tracks"] == 6
+    # going on with a finished run changes nothing; going on with another one is refused
+    assert cli.main([*arguments, "--resume"]) == 0
+    again = {record.variant: record for record in results.load(path)}
+    assert again["conv2d-hcqt"].metrics == records["conv2d-hcqt"].metrics
+    assert cli.main([*arguments, "--set", "positive_weight=2.0", "--resume"]) == 1
+    assert "begun with another config" in capsys.readouterr().err
+
+
+def test_resume_needs_the_folder(capsys):
+    assert cli.main(["train", "multi_pitch", "--resume"]) == 1
+    assert "--run-dir" in capsys.readouterr().err
 
 
 def test_command_line_reports_errors_without_a_traceback(capsys):
