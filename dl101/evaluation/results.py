@@ -49,10 +49,18 @@ class Record:
 
     @property
     def key(self) -> str:
-        """Return what identifies the run: its question, not its answer or the data's version."""
+        """Return what identifies the run: its question and its seed."""
+        return fingerprint([self.question, self.seed])
+
+    @property
+    def question(self) -> str:
+        """Return what the run asks: everything but its seed, its answer and versions.
+
+        A newer version of code or data asks the same question again, and its answer replaces the
+        older one.
+        """
         data = {name: value for name, value in self.data.items() if name != "version"}
-        question = [self.experiment, self.variant, self.seed, data, self.split, self.config]
-        return fingerprint(question)
+        return fingerprint([self.experiment, self.variant, data, self.split, self.config])
 
 
 def describe_device(device: str = "cpu") -> str:
@@ -154,11 +162,11 @@ def summarise(records: Sequence[Record], metrics: Sequence[str]) -> list[dict[st
     rows = []
     for variant in dict.fromkeys(record.variant for record in records):
         runs = [record for record in records if record.variant == variant]
-        questions = {fingerprint([r.data, r.config, r.split, r.experiment]) for r in runs}
-        if len(questions) > 1:
+        n_questions = len({run.question for run in runs})
+        if n_questions > 1:
             raise DataError(
                 f"results of variant {variant!r}",
-                got=f"{len(questions)} different configurations, data or splits",
+                got=f"{n_questions} different configurations, data or splits",
                 expected="runs that differ in their seed only",
                 hint="select the records of one configuration first",
             )
