@@ -131,7 +131,7 @@ def test_run_learns_and_is_reproducible(settings, tracks, tmp_path):
         system.run(settings, tmp_path / name, seed=1, tracks=tracks, progress=False)
         for name in "ab"
     ]
-    losses = [row["val_loss"] for row in outcomes[0].fit.history]
+    losses = [row["train_loss"] for row in outcomes[0].fit.history]
     assert losses[-1] < losses[0]
     assert outcomes[0].mean == outcomes[1].mean
     assert set(outcomes[0].scores) == {track.key for track in tracks["test"]}
