@@ -7,9 +7,14 @@ a part of the library against its baseline in the same run and prints the ratio.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import time
 from pathlib import Path
+
+# one thread for everybody; numerical libraries read this when a benchmark loads them
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[_name] = "1"
 
 
 def main(names: list[str]) -> int:

@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import librosa
+import numpy as np
 
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ[name] = "1"
+from benchmarks.timing import best_of
+from dl101.features import HcqtConfig, hcqt
 
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-
-import librosa  # noqa: E402
-import numpy as np  # noqa: E402
-
-from dl101.features import HcqtConfig, hcqt  # noqa: E402
-
-RUNS = 10
 DURATION_S = 30.0
-
-
-def best_of(*functions: Callable[[], object]) -> list[float]:
-    """Return the shortest processor time in seconds of each function; the first run warms up.
-
-    Processor time, and taking turns, keep other work on the machine out of the ratio.
-    """
-    times = np.full((RUNS, len(functions)), np.inf)
-    for run in range(RUNS):
-        for i, function in enumerate(functions):
-            start = time.process_time()
-            function()
-            times[run, i] = time.process_time() - start
-    return times[1:].min(axis=0).tolist()
 
 
 def main() -> None:
@@ -64,7 +42,3 @@ def main() -> None:
     print(f"  dl101.features.hcqt     {1000 * ours_s:8.1f} ms")
     print(f"  ratio                   {baseline_s / ours_s:8.1f}   (wanted: at least 25)")
     print("  relative difference     " + "  ".join(f"{100 * e:.1f} %" for e in errors))
-
-
-if __name__ == "__main__":
-    main()

@@ -23,7 +23,3 @@ def main() -> None:
     print(f"  baseline  python -c pass            {bare_s * 1e3:8.1f} ms")
     print(f"  ours      python -c 'import dl101'  {with_dl101_s * 1e3:8.1f} ms")
     print(f"  ratio     {with_dl101_s / bare_s:.2f} x")
-
-
-if __name__ == "__main__":
-    main()

@@ -6,12 +6,11 @@ a CQT with misses, false alarms and octave errors. Both give the same scores; th
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.timing import best_of
 from dl101.evaluation import multi_pitch
 
 
@@ -20,15 +19,6 @@ def _series(rng: np.random.Generator, n_frames: int, hop_s: float) -> multi_pitc
     pitches = notes + rng.normal(0, 0.1, notes.shape)
     pitches[rng.random(notes.shape) < 0.2] = np.nan
     return multi_pitch.PitchSeries(np.arange(n_frames) * hop_s, pitches)
-
-
-def _best_of(n: int, work: Callable[[], object]) -> float:
-    times = []
-    for _ in range(n):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def main() -> None:
@@ -48,12 +38,8 @@ def main() -> None:
         return multi_pitch.count(reference, estimate).scores()
 
     same = ours()["accuracy"] == theirs()["Accuracy"]
-    baseline_s, ours_s = _best_of(3, theirs), _best_of(5, ours)
+    baseline_s, ours_s = best_of(theirs, ours)
     print("metrics: 60 s of four-voice annotation")
     print(f"  baseline  mir_eval.multipitch.evaluate  {baseline_s * 1e3:8.1f} ms")
     print(f"  ours      evaluation.multi_pitch.count  {ours_s * 1e3:8.1f} ms")
     print(f"  ratio     {baseline_s / ours_s:.1f} x, identical scores: {same}")
-
-
-if __name__ == "__main__":
-    main()

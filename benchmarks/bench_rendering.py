@@ -8,17 +8,12 @@ in the same room, on one thread; what is counted is processor time.
 
 from __future__ import annotations
 
-import os
+import time
 
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[name] = "1"
+import numpy as np
+import scipy.signal
 
-import time  # noqa: E402
-
-import numpy as np  # noqa: E402
-import scipy.signal  # noqa: E402
-
-from dl101.data.embedded import chorales, renderer, soundbank  # noqa: E402
+from dl101.data.embedded import chorales, renderer, soundbank
 
 N_TRACKS = 6
 RUNS = 4
@@ -64,7 +59,3 @@ def main() -> None:
     print(f"  resampling whole notes (no stems, vibrato or noise): {naive:7.0f} x real time")
     print(f"  dl101 renderer (mixture, stems, room, noise, f0):    {ours:7.0f} x real time")
     print(f"  ratio: {ours / naive:.1f}")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[name] = "1"
+import numpy as np
 
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
+from benchmarks.timing import best_of
+from dl101.targets import PitchAxis, from_f0, from_notes
 
-import numpy as np  # noqa: E402
-
-from dl101.targets import PitchAxis, from_f0, from_notes  # noqa: E402
-
-RUNS = 8
 DURATION_S = 30.0
 AXIS = PitchAxis(f_min_hz=32.7, bins_per_semitone=5, n_bins=360)
 TIMES_S = np.arange(1 + int(DURATION_S * 22050) // 512) * 512 / 22050
@@ -48,20 +42,6 @@ def notes_by_loops(onsets_s: list, durations_s: list, pitches_midi: list) -> np.
     return target
 
 
-def best_of(*functions: Callable[[], object]) -> list[float]:
-    """Return the shortest processor time in seconds of each function; the first run warms up.
-
-    Processor time, and taking turns, keep other work on the machine out of the ratio.
-    """
-    times = np.full((RUNS, len(functions)), np.inf)
-    for run in range(RUNS):
-        for i, function in enumerate(functions):
-            start = time.process_time()
-            function()
-            times[run, i] = time.process_time() - start
-    return times[1:].min(axis=0).tolist()
-
-
 def report(title: str, loops: Callable, ours: Callable) -> None:
     """Check that both give the same and print baseline, ours and ratio."""
     if not np.array_equal(loops(), ours()):
@@ -93,7 +73,3 @@ def main() -> None:
         lambda: notes_by_loops(onsets_s, durations_s, pitches_midi),
         lambda: from_notes(onsets_s, durations_s, pitches_midi, AXIS, TIMES_S),
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -195,7 +195,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise _mismatch(where, hint, value)
         pairs = enumerate(zip(kinds, value, strict=True))
         return tuple(_convert(kind, item, f"{where}[{i}]") for i, (kind, item) in pairs)
-    if (origin or hint) in (dict, Mapping) or origin is typing.get_origin(Mapping[str, int]):
+    if (origin or hint) in (dict, Mapping):
         if isinstance(value, Mapping):
             return dict(value)
         raise _mismatch(where, hint, value)
