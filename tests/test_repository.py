@@ -155,3 +155,14 @@ def test_readme_starts_with_the_two_commands() -> None:
     assert "make run" in head and "make test" in head
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"make ([a-z]+)\b", readme)) <= set(targets)
+
+
+def test_wheel_lists_every_package() -> None:
+    """A folder that is not listed would be missing from the wheel, and only there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = set(project["tool"]["setuptools"]["packages"])
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for path in (ROOT / "dl101").rglob("__init__.py")
+    }
+    assert listed == found | {"dl101.results"}

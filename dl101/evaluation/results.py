@@ -16,7 +16,6 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -96,17 +95,9 @@ def current_commit() -> str | None:
 def find(experiment: str) -> Path:
     """Return the results file that ships with dl101: of the checkout, or of the installation."""
     name = f"{experiment}.json"
-    checkout = Path(__file__).resolve().parents[2] / "results" / name
-    if checkout.exists():
-        return checkout
-    try:
-        installed = metadata.files("dl101") or []
-    except metadata.PackageNotFoundError:
-        installed = []
-    for file in installed:
-        if file.name == name and file.parent.name == "results":
-            return Path(file.locate())
-    return checkout  # load() will name the file that is missing
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "results" / name  # a wheel holds the checkout's folder there
+    return installed if installed.exists() else package.parent / "results" / name
 
 
 def load(path: Path | str) -> list[Record]:
