@@ -160,7 +160,8 @@ def _check_allowed(
             f"dataset {dataset.name!r}",
             got="no statement that you may use it",
             expected=f"a permission. {dataset.permission} Homepage: {dataset.homepage}",
-            hint="pass accept_restricted=True once you have the permission",
+            hint="pass accept_restricted=True (on the command line: --accept-restricted) once you "
+            "have the permission",
         )
 
 
