@@ -10,7 +10,6 @@ reported at once, with the nearest name that exists.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from dl101.errors import ConfigError
+from dl101.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 
@@ -146,12 +145,11 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "config") -> T:
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     for key in mapping:
         if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1)
             raise ConfigError(
                 f"{where}.{key}",
                 got="a key that nothing reads",
                 expected=f"one of {', '.join(fields)}",
-                hint=f"did you mean {near[0]!r}?" if near else "remove it",
+                hint=did_you_mean(key, fields, otherwise="remove it"),
             )
     values = {}
     for name, field in fields.items():

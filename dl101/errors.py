@@ -7,6 +7,9 @@ and network), so generic handlers keep working.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class Dl101Error(Exception):
     """Base of all errors raised on purpose.
@@ -34,6 +37,18 @@ class Dl101Error(Exception):
 
 def _rebuild(kind: type, what: str, got: object, expected: object, hint: str) -> Dl101Error:
     return kind(what, got=got, expected=expected, hint=hint)
+
+
+def did_you_mean(
+    name: object,
+    known: Iterable[object],
+    *,
+    otherwise: str = "use one of the expected names",
+) -> str:
+    """Return the hint for a name that does not exist: the nearest that does, or ``otherwise``."""
+    by_lower = {str(candidate).lower(): str(candidate) for candidate in known}
+    near = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
+    return f"did you mean {by_lower[near[0]]!r}?" if near else otherwise
 
 
 class ConfigError(Dl101Error, ValueError):

@@ -31,7 +31,6 @@ the names of the parameters (``block_1.sequential_2.layer_3.weight``). Shapes ar
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,7 +41,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dl101.errors import ConfigError, Dl101Error, ShapeError
+from dl101.errors import ConfigError, Dl101Error, ShapeError, did_you_mean
 from dl101.nn.blocks import (
     ConvNeXtBlock,
     DepthwiseSeparableConv2d,
@@ -284,7 +283,7 @@ def _activation(name: str) -> nn.Module:
             "activation",
             got=repr(name),
             expected=_one_of(ACTIVATIONS),
-            hint=_closest(name, ACTIVATIONS),
+            hint=did_you_mean(name, ACTIVATIONS),
         )
     return ACTIVATIONS[name]()
 
@@ -585,7 +584,7 @@ def _with_parameters(spec: object, parameters: Mapping[str, object]) -> object:
                     "parameter of the model",
                     got=repr(value),
                     expected=_one_of(parameters),
-                    hint=_closest(key, parameters),
+                    hint=did_you_mean(key, parameters),
                 )
             used.add(key)
             return copy.deepcopy(parameters[key])
@@ -638,7 +637,7 @@ def _mapping(
                 where,
                 got=f"the key {key!r}",
                 expected=_one_of(allowed),
-                hint=_closest(key, allowed),
+                hint=did_you_mean(key, allowed),
             )
     if required not in value:
         raise ConfigError(
@@ -676,7 +675,7 @@ def _read_layer(
             f"{where}, {after}",
             got=f"the layer type {kind!r}",
             expected=_one_of(LAYER_TYPES),
-            hint=_closest(kind, LAYER_TYPES),
+            hint=did_you_mean(kind, LAYER_TYPES),
         )
     layer_type = LAYER_TYPES[kind]
     if layer_type.takes_name:
@@ -709,7 +708,10 @@ def _resolve_options(
     for key in written:
         if key not in known:
             raise ConfigError(
-                where, got=f"the option {key!r}", expected=_one_of(known), hint=_closest(key, known)
+                where,
+                got=f"the option {key!r}",
+                expected=_one_of(known),
+                hint=did_you_mean(key, known),
             )
     for key, parameter in known.items():
         if parameter.default is parameter.empty and key not in written:
@@ -756,7 +758,7 @@ def _check_skip(kind: str, name: str, stored: Mapping[str, Tensor], where: str) 
             where,
             got=f"the name {name!r}",
             expected=f"a name stored before: {_one_of(stored)}",
-            hint=_closest(name, stored),
+            hint=did_you_mean(name, stored),
         )
 
 
@@ -838,10 +840,3 @@ def _first_line(error: Exception) -> str:
 
 def _one_of(names: Iterable[str]) -> str:
     return ", ".join(map(str, names)) or "none"
-
-
-def _closest(name: object, known: Iterable[str]) -> str:
-    """Return the hint for a name that does not exist."""
-    names = {str(k).lower(): str(k) for k in known}
-    match = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
-    return f"did you mean {names[match[0]]}" if match else "use one of the expected names"

@@ -270,10 +270,10 @@ OK = "[Conv2d, {in_channels: -1, out_channels: 4, kernel_size: 3, padding: same}
     ("layer", "error", "parts"),
     [
         ("[Conv2D, {in_channels: -1, out_channels: 4, kernel_size: 3}]", ConfigError,
-         ["'Conv2D'", "did you mean Conv2d"]),
+         ["'Conv2D'", "did you mean 'Conv2d'"]),
         ("[Spectrogram, {}]", ConfigError, ["'Spectrogram'", "expected LayerNorm, "]),
         ("[Conv2d, {in_channels: -1, out_chanels: 4, kernel_size: 3}]", ConfigError,
-         ["(Conv2d)", "'out_chanels'", "did you mean out_channels"]),
+         ["(Conv2d)", "'out_chanels'", "did you mean 'out_channels'"]),
         ("[Conv2d, {in_channels: -1, kernel_size: 3}]", ConfigError,
          ["(Conv2d)", "also out_channels", "add out_channels"]),
         ("[Conv2d, {out_channels: 3, kernel_size: 3}]", ConfigError,
@@ -300,9 +300,9 @@ OK = "[Conv2d, {in_channels: -1, out_channels: 4, kernel_size: 3, padding: same}
         ("[Permute, {shape: [0, 2, 1]}]", ShapeError, ["(Permute)"]),
         ("[Mean, {dim: 0}]", ShapeError, ["(Mean)", "batch"]),
         ("[Flatten, {start_dim: 0}]", ShapeError, ["(Flatten)", "batch"]),
-        ("[Activation, Relu6]", ConfigError, ["(Activation)", "'Relu6'", "did you mean ReLU"]),
+        ("[Activation, Relu6]", ConfigError, ["(Activation)", "'Relu6'", "did you mean 'ReLU'"]),
         ("[Activation, {name: ReLU}]", ConfigError, ["(Activation)", "write [Activation, name]"]),
-        ("[CatWith, E46]", ConfigError, ["(CatWith)", "'E46'", "did you mean E64"]),
+        ("[CatWith, E46]", ConfigError, ["(CatWith)", "'E46'", "did you mean 'E64'"]),
         ("[StoreAs, E64]", ConfigError, ["(StoreAs)", "'E64' again"]),
         ("[Conv2dNext, {in_channels: -1, out_channels: 8}]", ConfigError,
          ["(Conv2dNext)", "out_channels", "got 8", "expected 4"]),
@@ -339,9 +339,9 @@ def test_odd_channels_cannot_be_split():
         ({"model": {}}, "the key 'model'"),
         ({"name": "x"}, "block_l"),
         ({"block_l": []}, "a list with items"),
-        ({"block_l": [{"sequential": []}]}, "did you mean sequential_l"),
+        ({"block_l": [{"sequential": []}]}, "did you mean 'sequential_l'"),
         ({"block_l": [{"sequential_l": [{"layer_l": None}]}]}, "block 1, sequential 1"),
-        ({"block_l": [{"sequential_l": [{"layers": []}]}]}, "did you mean layer_l"),
+        ({"block_l": [{"sequential_l": [{"layers": []}]}]}, "did you mean 'layer_l'"),
         ([], "a mapping with the key block_l"),
     ],
 )
@@ -352,7 +352,7 @@ def test_fault_in_the_nesting(spec, part):
 
 
 def test_unknown_and_unused_parameters():
-    with pytest.raises(ConfigError, match=r"'\$wide'.*did you mean wade"):
+    with pytest.raises(ConfigError, match=r"'\$wide'.*did you mean 'wade'"):
         build_model(TINY, (2, 9, 8), parameters={"wade": 1, "tall": 3, "activation": "ReLU"})
     with pytest.raises(ConfigError, match="deep, which the model does not use"):
         build_model(TINY, (2, 9, 8), parameters={**TINY_PARAMETERS, "deep": 1})

@@ -11,7 +11,6 @@ as long as asked for, and at a believable rate.
 
 from __future__ import annotations
 
-import difflib
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dl101.data.cache import replacing
-from dl101.errors import DataError
+from dl101.errors import DataError, did_you_mean
 from dl101.units import seconds_to_samples
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
@@ -180,12 +179,11 @@ class AudioStore:
         array = self._opened().get(key)
         if not isinstance(array, h5py.Dataset):
             keys = self.keys()
-            near = difflib.get_close_matches(key, keys, n=1)
             self._fail(
                 key,
                 "no such track",
                 f"one of {len(keys)} keys",
-                f"use {near[0]!r}" if near else "see AudioStore.keys()",
+                did_you_mean(key, keys, otherwise="see AudioStore.keys()"),
             )
         if array.dtype.kind not in "fiu":
             self._fail(key, f"an array of {array.dtype}", "floats or integers", "store samples")

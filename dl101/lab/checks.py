@@ -11,7 +11,6 @@ does, the student sees a verdict, not a traceback of ours.
 from __future__ import annotations
 
 import copy
-import difflib
 import importlib
 import inspect
 import linecache
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from dl101.errors import ConfigError
+from dl101.errors import ConfigError, did_you_mean
 from dl101.lab import exercises
 from dl101.lab.show import STYLE, Rendered
 
@@ -117,12 +116,11 @@ def find(exercise_id: str) -> Exercise:
         module = importlib.import_module(f"{exercises.__name__}.{chapter}")
         known.update(module.EXERCISES)
     if exercise_id not in known:
-        near = difflib.get_close_matches(str(exercise_id), known, n=1)
         raise ConfigError(
             "check",
             got=repr(exercise_id),
             expected="one of " + ", ".join(sorted(known)),
-            hint=f"did you mean {near[0]!r}?" if near else "copy the id from the exercise",
+            hint=did_you_mean(exercise_id, known, otherwise="copy the id from the exercise"),
         )
     return known[exercise_id]
 

@@ -192,7 +192,7 @@ def test_finds_nan_only_where_it_looks(raw, noise):
 
 def test_missing_track_suggests_a_near_name(tmp_path, noise):
     store = AudioStore(written(tmp_path / "a.hdf5", {"0007-bwv0269.wav": noise}))
-    with pytest.raises(DataError, match=r"use '0007-bwv0269\.wav'"):
+    with pytest.raises(DataError, match=r"did you mean '0007-bwv0269\.wav'"):
         store.read("0007-bwv0296.wav")
 
 
