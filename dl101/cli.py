@@ -98,7 +98,7 @@ def _fetch(options: argparse.Namespace) -> None:
     if options.dataset is None:
         for name, dataset in catalog.DATASETS.items():
             note = "  (permission needed)" if dataset.restricted else ""
-            print(f"{name:12} {dataset.title}{note}")
+            print(f"{name:25} {dataset.access:10} {dataset.title}{note}")
         return
     files = fetch.fetch(options.dataset, accept_restricted=options.accept_restricted)
     print(f"{files.audio}\n{files.annotations}")

@@ -25,6 +25,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "data.pyjama",
         "data.audiofile",
         "data.audiostore",
+        "data.catalog_record",
+        "data.catalog_entries",
         "data.catalog",
         "data.fetch",
         "data.feature_cache",

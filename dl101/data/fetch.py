@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dl101.data.cache import cache_dir, is_offline, replacing
-from dl101.data.catalog import DATASETS, Dataset, RemoteFile, lookup
+from dl101.data.catalog import DATASETS, lookup
+from dl101.data.catalog_record import Dataset, RemoteFile
 from dl101.errors import FetchError
 from dl101.progress import progress_enabled
 
@@ -57,10 +58,11 @@ PATIENCE = Patience()
 
 def describe(dataset: Dataset) -> str:
     """Return what a user should know before fetching: contents, size, licence, permission."""
-    total = sum(f.size_bytes or f.about_bytes for f in (dataset.audio, dataset.annotations))
     facts = {
         "holds": dataset.contents,
-        "size": f"about {_readable(total)} to download, more when unpacked",
+        "size": _size(dataset),
+        "access": _access(dataset),
+        **{f"fault {k}": fault for k, fault in enumerate(dataset.faults, start=1)},
         "licence": dataset.licence,
         "permission": dataset.permission or "none needed",
         "cite": dataset.citation,
@@ -76,6 +78,26 @@ def describe(dataset: Dataset) -> str:
             break_long_words=False,
         )
     return "\n".join(lines)
+
+
+def _size(dataset: Dataset) -> str:
+    """Say how much there is to download, as far as it is known."""
+    sizes = [file.size_bytes or file.about_bytes for file in dataset.all_files]
+    total = sum(size for size in sizes if size)
+    if not total:
+        return "not stated"
+    unknown = f", and {sizes.count(None)} file(s) of unknown size" if None in sizes else ""
+    several = f" in {len(sizes)} files" if len(sizes) > 2 else ""
+    return f"about {_readable(total)} to download{several}{unknown}, more when unpacked"
+
+
+def _access(dataset: Dataset) -> str:
+    """Say in one sentence how to get at a dataset from here."""
+    return {
+        "direct": "dl101 fetches it",
+        "mirdata": f"through the library mirdata, as {dataset.mirdata_name!r}",
+        "described": "described only; dl101 does not read it",
+    }[dataset.access]
 
 
 def fetch(
@@ -114,12 +136,14 @@ def fetch(
     ConfigError
         Where there is no dataset of that name.
     FetchError
-        Where permission is missing, the network is forbidden, no server delivered, or a file is not
-        what it should be. Verified files in the cache are then as they were.
+        Where dl101 does not read the dataset itself, permission is missing, the network is
+        forbidden, no server delivered, or a file is not what it should be. Verified files in the
+        cache are then as they were.
     """
     from filelock import FileLock, Timeout
 
     dataset = lookup(name, catalog)
+    _check_direct(dataset, show)
     lock = FileLock(cache_dir("partial", dataset.name) / "lock")
     try:
         lock.acquire(timeout=0)
@@ -136,6 +160,32 @@ def fetch(
         return DatasetFiles(shelf.path(dataset.audio), shelf.path(dataset.annotations))
     finally:
         lock.release()
+
+
+def _check_direct(dataset: Dataset, show: Callable[[str], object]) -> None:
+    """Show and refuse a dataset that dl101 does not read itself; say what to do instead."""
+    if dataset.access == "direct":
+        return
+    show(describe(dataset))
+    if dataset.access == "mirdata":
+        got = f"a dataset that is read through mirdata, as {dataset.mirdata_name!r}"
+        hint = (
+            f"pip install mirdata, then mirdata.initialize({dataset.mirdata_name!r}) in Python; "
+            f"its homepage is {dataset.homepage}"
+        )
+    else:
+        got = "a dataset that is described only"
+        hint = f"get it from {dataset.homepage} and write it as a pair with dl101.data.audiostore"
+        hint += " and dl101.data.pyjama"
+    terms = ""
+    if dataset.restricted:
+        terms = f". It needs a permission: {dataset.permission.rstrip('.')}"
+    raise FetchError(
+        f"dataset {dataset.name!r}",
+        got=got,
+        expected=f"one that dl101 fetches itself{terms}",
+        hint=f"{hint}, or use an embedded corpus",
+    )
 
 
 def _check_allowed(

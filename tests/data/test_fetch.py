@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from dl101.data import fetch as fetch_module
-from dl101.data.catalog import Dataset, RemoteFile
+from dl101.data.catalog_record import Dataset, RemoteFile
 from dl101.data.fetch import DatasetFiles, Patience, describe, fetch
 from dl101.errors import ConfigError, FetchError
 
@@ -596,7 +596,7 @@ def test_offline_forbids_the_network_but_serves_the_cache(get, server, monkeypat
 
 SCRIPT = """
 import sys
-from dl101.data.catalog import Dataset, RemoteFile
+from dl101.data.catalog_record import Dataset, RemoteFile
 from dl101.data.fetch import Patience, fetch
 print("ready", flush=True)
 sys.stdin.readline()
