@@ -5,13 +5,12 @@ The records are in :mod:`dl101.data.catalog_entries`: to add a dataset, add one 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from dl101.data.catalog_entries import ENTRIES
 from dl101.data.catalog_record import Dataset
-from dl101.errors import ConfigError
+from dl101.errors import ConfigError, did_you_mean
 
 DATASETS: Mapping[str, Dataset] = MappingProxyType({entry.name: entry for entry in ENTRIES})
 
@@ -33,10 +32,9 @@ def lookup(name: str, catalog: Mapping[str, Dataset] = DATASETS) -> Dataset:
     """
     if name in catalog:
         return catalog[name]
-    near = difflib.get_close_matches(name, catalog, n=1)
     raise ConfigError(
         "dataset",
         got=repr(name),
         expected=f"one of {sorted(catalog)}",
-        hint=f"did you mean {near[0]!r}" if near else "choose one of these",
+        hint=did_you_mean(name, catalog, otherwise="choose one of these"),
     )

@@ -2,7 +2,8 @@
 
 Nothing is recorded that no source states: a size, checksum or licence that we could not find is
 left out or called "not stated". Beside each group of checksums stands who published them. None of
-these files could be downloaded to check them.
+these files could be downloaded to check them. Faults are what users of a dataset warn of; where a
+study counts them, it is named.
 """
 
 from __future__ import annotations
