@@ -8,15 +8,13 @@ in the same room, on one thread; what is counted is processor time.
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import scipy.signal
 
+from benchmarks.timing import best_of
 from dl101.data.embedded import chorales, renderer, soundbank
 
 N_TRACKS = 6
-RUNS = 4
 
 
 def naive_track(track: chorales.Track, response: np.ndarray) -> np.ndarray:
@@ -44,18 +42,17 @@ def main() -> None:
     tracks = [chorales.render_track(index) for index in range(N_TRACKS)]  # loads the instruments
     rng = np.random.default_rng(0)
     responses = [renderer.impulse_response(track.room, rng) for track in tracks]
-    ours_s, naive_s = [], []
-    for _ in range(RUNS):
-        start = time.process_time()
-        for index in range(N_TRACKS):
-            chorales.render_track(index)
-        ours_s.append(time.process_time() - start)
-        start = time.process_time()
+
+    def play_naively() -> None:
         for track, response in zip(tracks, responses, strict=True):
             naive_track(track, response)
-        naive_s.append(time.process_time() - start)
+
+    def play() -> None:
+        for index in range(N_TRACKS):
+            chorales.render_track(index)
+
     music_s = N_TRACKS * chorales.DURATION_S
-    ours, naive = music_s / min(ours_s), music_s / min(naive_s)
+    naive, ours = (music_s / seconds for seconds in best_of(play_naively, play, runs=4))
     print(f"  resampling whole notes (no stems, vibrato or noise): {naive:7.0f} x real time")
     print(f"  dl101 renderer (mixture, stems, room, noise, f0):    {ours:7.0f} x real time")
     print(f"  ratio: {ours / naive:.1f}")

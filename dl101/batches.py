@@ -91,7 +91,7 @@ def load_pitch_tracks(
     ------
     DataError
         If no entry has such an annotation, an annotated file has no audio, an annotation goes on
-        after its audio has ended, only some entries state a split, or a side is empty.
+        after its audio has ended, or only some entries state a split.
     """
     entries = [entry for entry in pyjama.read(annotations).entries if _is_annotated_mixture(entry)]
     if not entries:

@@ -157,13 +157,12 @@ def _records(settings, outcome, tracks, options) -> list:  # noqa: ANN001  types
     from dl101.systems import multi_pitch as system
 
     harmonics = settings.feature.harmonics
-    axis, test = outcome.system.axis, tracks["test"]
     common = {
         "experiment": "multi_pitch",
         "data": config.to_dict(settings.data)
         | {"scale": settings.scale, "version": source.version(settings.data)},
         "split": "test",
-        "n_items": len(test),
+        "n_items": len(tracks["test"]),
     }
     whole = config.to_dict(settings)
     words = ["dl101", "train", str(options.config), "--scale", options.scale]
@@ -184,15 +183,11 @@ def _records(settings, outcome, tracks, options) -> list:  # noqa: ANN001  types
     ]
     if len(harmonics) == 1:
         return records  # the salience baseline needs several harmonics
-    saliences = {
-        side: system.salience_baseline(tracks[side], harmonics) for side in ("validation", "test")
-    }
-    threshold, _ = system.tune_threshold(saliences["validation"], tracks["validation"], axis)
-    for name, level in (("salience", threshold), ("silence", float("inf"))):
-        scores = system.evaluate(saliences["test"], test, axis, level)
+    baselines = system.score_baselines(tracks, harmonics, outcome.system.axis)
+    for name, (scores, threshold) in baselines.items():
         metrics = multi_pitch.mean_over_tracks(list(scores.values()))
-        if math.isfinite(level):
-            metrics["threshold"] = level
+        if math.isfinite(threshold):
+            metrics["threshold"] = threshold
         records.append(
             results.Record(
                 **common,

@@ -17,16 +17,13 @@ def progress_enabled() -> bool:
     return os.environ.get("DL101_PROGRESS", "1").strip().lower() not in ("0", "false", "no")
 
 
-def progress(
-    items: Iterable[T], description: str, *, total: int | None = None, enabled: bool = True
-) -> Iterator[T]:
+def progress(items: Iterable[T], description: str, *, enabled: bool = True) -> Iterator[T]:
     """Iterate over ``items`` under a bar with a description, a count and the time left."""
     from tqdm import tqdm
 
     bar = tqdm(
         items,
         desc=description,
-        total=total,
         leave=False,
         delay=0.5,  # quick work needs no bar
         disable=not (enabled and progress_enabled()),

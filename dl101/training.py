@@ -352,7 +352,7 @@ def fit(
     callbacks: list[Callback] = [
         history,
         StopOnNonFinite(),
-        EarlyStopping("val_loss", patience=config.patience, check_finite=True),
+        EarlyStopping("val_loss", patience=config.patience),
         best,
     ]
     show = progress and progress_enabled()

@@ -264,6 +264,22 @@ def salience_baseline(
     return [multi_pitch.harmonic_sum(track.input, harmonics) for track in tracks]
 
 
+def score_baselines(
+    tracks: Mapping[str, Sequence[PitchTrack]], harmonics: Sequence[float], axis: PitchAxis
+) -> dict[str, tuple[dict[str, dict[str, float]], float]]:
+    """Return the test scores of each track, and the threshold, of salience and of silence.
+
+    Salience is treated as fairly as a network: its threshold is chosen on the validation side.
+    """
+    sides = ("validation", "test")
+    salience = {side: salience_baseline(tracks[side], harmonics) for side in sides}
+    level, _ = tune_threshold(salience["validation"], tracks["validation"], axis)
+    return {
+        name: (evaluate(salience["test"], tracks["test"], axis, threshold), threshold)
+        for name, threshold in (("salience", level), ("silence", math.inf))
+    }
+
+
 def run(
     settings: MultiPitchConfig,
     run_dir: Path | str,
