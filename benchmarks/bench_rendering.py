@@ -12,7 +12,8 @@ import numpy as np
 import scipy.signal
 
 from benchmarks.timing import best_of
-from dl101.data.embedded import chorales, renderer, soundbank
+from dl101.data.embedded import renderer, soundbank
+from dl101.data.embedded.corpora import chorales
 
 N_TRACKS = 6
 

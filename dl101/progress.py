@@ -17,13 +17,25 @@ def progress_enabled() -> bool:
     return os.environ.get("DL101_PROGRESS", "1").strip().lower() not in ("0", "false", "no")
 
 
-def progress(items: Iterable[T], description: str, *, enabled: bool = True) -> Iterator[T]:
-    """Iterate over ``items`` under a bar with a description, a count and the time left."""
+def progress(
+    items: Iterable[T],
+    description: str,
+    *,
+    total: int | None = None,
+    unit: str = "it",
+    enabled: bool = True,
+) -> Iterator[T]:
+    """Iterate over ``items`` under a bar with a description, a count and the time left.
+
+    ``total`` is their number where ``len`` cannot tell, ``unit`` what they are.
+    """
     from tqdm import tqdm
 
     bar = tqdm(
         items,
         desc=description,
+        total=total,
+        unit=unit,
         leave=False,
         delay=0.5,  # quick work needs no bar
         disable=not (enabled and progress_enabled()),

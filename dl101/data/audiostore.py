@@ -1,12 +1,16 @@
 """Audio of a whole dataset in one HDF5 file: one array per track, read lazily by time span.
 
 Conventions: an array is keyed by the track's ``filepath`` in the annotations and carries its
-sampling rate in Hz as the attribute ``sr_hz``. We write mono float32 in [-1, 1], unresampled. Files
-in circulation also use the attribute ``sr``, integer samples and two dimensions: they are read as
-mono float32 too, the mean over channels, the shorter dimension being taken for the channels.
+sampling rate in Hz as the attribute ``sr_hz``. We write float32 in [-1, 1], unresampled: mono
+(samples,) or stereo (2, samples). Files in circulation also use the attribute ``sr``, integer
+samples and other layouts: they are read as float32 too, the shorter of two dimensions being taken
+for the channels. Unless asked otherwise, the mean over channels is returned.
 
-Every check is made at the door: what :meth:`AudioStore.read` returns is finite, not empty, exactly
-as long as asked for, and at a believable rate.
+A dataset may hold features instead of audio (chroma of cover songs): arrays (bins, frames) whose
+frame rate in Hz is the attribute ``frame_rate_hz``; :meth:`AudioStore.read_feature` reads them.
+
+Every check is made at the door: what is read is finite, not empty, exactly as long as asked for,
+and at a believable rate.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ from dl101.errors import DataError, did_you_mean
 from dl101.units import seconds_to_samples
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
+LOWEST_FRAME_RATE_HZ, HIGHEST_FRAME_RATE_HZ = 0.1, 10_000.0
+FRAME_RATE = "frame_rate_hz"  # the attribute that tells features from audio
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,12 @@ class AudioStore:
         return AudioInfo(n_samples, sample_rate, n_samples / sample_rate)
 
     def read(
-        self, key: str, *, start_s: float = 0.0, duration_s: float | None = None
+        self,
+        key: str,
+        *,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+        mono: bool = True,
     ) -> tuple[NDArray[np.float32], int]:
         """Return a track, or a time span of it; only the span is read from disk.
 
@@ -127,11 +138,13 @@ class AudioStore:
             Where the span starts, in seconds.
         duration_s
             How long it is, in seconds; None reads to the end.
+        mono
+            Whether to average the channels.
 
         Returns
         -------
         audio, sample_rate
-            Mono float32 (n_samples,), and its rate in Hz.
+            Float32 (n_samples,), or (channels, n_samples) where ``mono`` is False; its rate in Hz.
 
         Raises
         ------
@@ -162,8 +175,8 @@ class AudioStore:
                 "shorten the span or leave duration_s out to read to the end",
             )
         span = (slice(None),) * time_axis + (slice(start, stop),)
-        audio = _as_mono(array[span], time_axis)
-        finite = np.isfinite(audio)
+        audio = _as_channels(array[span], time_axis)
+        finite = np.isfinite(audio).all(axis=0)
         if not finite.all():
             first = start + int(np.argmin(finite))
             self._fail(
@@ -172,10 +185,36 @@ class AudioStore:
                 "finite samples",
                 "leave the track out or make the file again",
             )
-        return audio, sample_rate
+        if mono:
+            audio = audio[0] if len(audio) == 1 else audio.mean(axis=0, dtype=np.float64)
+        return audio.astype(np.float32, copy=False), sample_rate
 
-    def _track(self, key: str) -> tuple[h5py.Dataset, int, tuple[int, ...], int]:
-        """Return the array of a track, which axis is time, its shape and its rate, all checked."""
+    def read_feature(self, key: str) -> tuple[NDArray[np.float32], float]:
+        """Return a stored feature.
+
+        Returns
+        -------
+        values, frame_rate_hz
+            Float32 (bins, frames), and the number of frames in a second; frame t is centred at
+            ``t / frame_rate_hz`` seconds.
+
+        Raises
+        ------
+        DataError
+            Where there is no such entry, it is audio, or a value is not finite.
+        """
+        array = self._array(key)
+        if FRAME_RATE not in array.attrs:
+            hint = "use read() for audio"
+            self._fail(key, "no frame rate", f"features with the attribute {FRAME_RATE!r}", hint)
+        values = array[()]
+        if values.ndim != 2 or not values.size or not np.isfinite(values).all():
+            got = f"an array of shape {values.shape}, or values that are not finite"
+            self._fail(key, got, "finite values (bins, frames)", "make the file again")
+        return values.astype(np.float32, copy=False), float(array.attrs[FRAME_RATE])
+
+    def _array(self, key: str) -> h5py.Dataset:
+        """Return the array of an entry, checked to be one of numbers."""
         array = self._opened().get(key)
         if not isinstance(array, h5py.Dataset):
             keys = self.keys()
@@ -187,6 +226,13 @@ class AudioStore:
             )
         if array.dtype.kind not in "fiu":
             self._fail(key, f"an array of {array.dtype}", "floats or integers", "store samples")
+        return array
+
+    def _track(self, key: str) -> tuple[h5py.Dataset, int, tuple[int, ...], int]:
+        """Return the array of a track, which axis is time, its shape and its rate, all checked."""
+        array = self._array(key)
+        if FRAME_RATE in array.attrs:
+            self._fail(key, "features", "audio", "use read_feature() to read it")
         if array.ndim not in (1, 2) or not array.size:
             hint = "leave the track out or make the file again"
             self._fail(key, f"an array of shape {array.shape}", "(n_samples,), not empty", hint)
@@ -254,7 +300,7 @@ class AudioStoreWriter:
         key
             Its name, without a slash (HDF5 would make a folder of it).
         audio
-            Mono samples (n_samples,), finite floats; kept as float32.
+            Samples, mono (n_samples,) or stereo (2, n_samples), finite floats; kept as float32.
         sample_rate
             Their rate in Hz, a whole number.
 
@@ -263,49 +309,74 @@ class AudioStoreWriter:
         DataError
             Where the name is taken or has a slash, or :meth:`AudioStore.read` would refuse it.
         """
-        what = f"{self.path}, track {key!r}"
-        if self._file is None:
-            raise DataError(
-                what,
-                got="a writer that is not open",
-                expected="a `with` block",
-                hint="write `with AudioStoreWriter(path) as store:`",
-            )
-        if not key or "/" in key or key == "." or key in self._file:
-            raise DataError(
-                what,
-                got="a name that is taken" if key and key in self._file else f"the name {key!r}",
-                expected="a name of its own, not empty and without a slash",
-                hint="rename the track",
-            )
         samples = np.asarray(audio)
-        if samples.ndim != 1 or not samples.size or samples.dtype.kind != "f":
-            raise DataError(
-                what,
-                got=f"{samples.dtype} of shape {samples.shape}",
-                expected="mono floats (n_samples,), not empty",
-                hint="average the channels and scale integers to [-1, 1]",
-            )
-        with np.errstate(over="ignore"):
-            samples = samples.astype(np.float32)
-        if not np.isfinite(samples).all():
-            raise DataError(
-                what,
-                got=f"a sample that is not finite at {int(np.argmin(np.isfinite(samples)))}",
-                expected="finite samples",
-                hint="look for a division by zero where the audio is made",
+        stereo = samples.ndim == 2 and samples.shape[0] == 2 < samples.shape[1]
+        if not (samples.ndim == 1 or stereo) or not samples.size or samples.dtype.kind != "f":
+            self._fail(
+                key,
+                f"{samples.dtype} of shape {samples.shape}",
+                "floats, mono (n_samples,) or stereo (2, n_samples), not empty",
+                "put the channels first and scale integers to [-1, 1]",
             )
         rate = float(sample_rate)
         if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ or rate != int(rate):
-            raise DataError(
-                what,
-                got=f"sample_rate={sample_rate}",
-                expected=f"whole hertz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}",
-                hint="give the rate in Hz",
+            self._fail(
+                key,
+                f"sample_rate={sample_rate}",
+                f"whole hertz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}",
+                "give the rate in Hz",
+            )
+        self._add(key, samples, "sr_hz", int(rate))
+
+    def append_feature(self, key: str, values: ArrayLike, frame_rate_hz: float) -> None:
+        """Add a feature (bins, frames) instead of audio; kept as float32.
+
+        Raises
+        ------
+        DataError
+            Where the name is taken or has a slash, or :meth:`AudioStore.read_feature` would refuse
+            it.
+        """
+        values = np.asarray(values)
+        if values.ndim != 2 or not values.size or values.dtype.kind != "f":
+            got = f"{values.dtype} of shape {values.shape}"
+            self._fail(key, got, "floats (bins, frames), not empty", "put the bins first")
+        if not LOWEST_FRAME_RATE_HZ <= float(frame_rate_hz) <= HIGHEST_FRAME_RATE_HZ:
+            expected = f"{LOWEST_FRAME_RATE_HZ} to {HIGHEST_FRAME_RATE_HZ}"
+            self._fail(key, f"frame_rate_hz={frame_rate_hz}", expected, "give frames per second")
+        self._add(key, values, FRAME_RATE, float(frame_rate_hz))
+
+    def _add(self, key: str, values: NDArray, attribute: str, rate: float) -> None:
+        if self._file is None:
+            self._fail(
+                key,
+                "a writer that is not open",
+                "a `with` block",
+                "write `with AudioStoreWriter(path) as store:`",
+            )
+        if not key or "/" in key or key == "." or key in self._file:
+            self._fail(
+                key,
+                "a name that is taken" if key and key in self._file else f"the name {key!r}",
+                "a name of its own, not empty and without a slash",
+                "rename the track",
+            )
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
+        finite = np.isfinite(values).all(axis=0) if values.ndim == 2 else np.isfinite(values)
+        if not finite.all():
+            self._fail(
+                key,
+                f"a value that is not finite at {int(np.argmin(finite))}",
+                "finite values",
+                "look for a division by zero where they are made",
             )
         # Without track_times=False, the time of day would be part of the bytes.
-        array = self._file.create_dataset(key, data=samples, track_times=False)
-        array.attrs["sr_hz"] = int(rate)
+        array = self._file.create_dataset(key, data=values, track_times=False)
+        array.attrs[attribute] = rate
+
+    def _fail(self, key: str, got: object, expected: object, hint: str) -> NoReturn:
+        raise DataError(f"{self.path}, track {key!r}", got=got, expected=expected, hint=hint)
 
 
 def _array_names(group: h5py.Group, prefix: str = "") -> list[str]:
@@ -319,12 +390,11 @@ def _array_names(group: h5py.Group, prefix: str = "") -> list[str]:
     return names
 
 
-def _as_mono(samples: NDArray, time_axis: int) -> NDArray[np.float32]:
-    """Return samples as float32, integers scaled to [-1, 1), channels averaged."""
+def _as_channels(samples: NDArray, time_axis: int) -> NDArray[np.float32]:
+    """Return samples as float32 (channels, samples), integers scaled to [-1, 1)."""
     kind = samples.dtype.kind
     if kind != "f":
         half = 2.0 ** (8 * samples.dtype.itemsize - 1)
         samples = (samples / half - (kind == "u")).astype(np.float32)
-    if samples.ndim == 2:
-        samples = samples.mean(axis=1 - time_axis, dtype=np.float64)
+    samples = samples[None] if samples.ndim == 1 else np.moveaxis(samples, time_axis, 1)
     return samples.astype(np.float32, copy=False)

@@ -24,8 +24,8 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any, NoReturn
@@ -261,41 +261,94 @@ def write(path: Path | str, collection: Collection) -> None:
         Where :func:`read` would refuse the file or return something else. Nothing is written then.
     """
     path = Path(path)
-    camel_case = collection.schema_version < 1.4
-    named = {"filepath": Definition("filepath", "global", "text"), **collection.definitions}
-    definitions = {n: _plain_definition(d, camel_case) for n, d in named.items()}
-    entries = []
-    for entry in collection.entries:
-        plain = {"filepath": [{"value": entry.filepath}]}
-        for name, atoms in entry.fields.items():
-            plain[name] = [_plain_atom(atom) for atom in atoms]
-        entries.append(plain)
-    again = _collection(
-        {
-            "collection": {"descriptiondefinition": definitions, "entry": entries},
-            "schemaversion": collection.schema_version,
-        },
-        path,
+    _require_same(_collection(_plain(collection), path), collection, path)
+    texts = (_entry_text(entry) for entry in collection.entries)
+    write_dumped(path, collection.definitions, texts, schema_version=collection.schema_version)
+
+
+def dump_entry(entry: Entry, definitions: Mapping[str, Definition], *, where: object = "") -> str:
+    """Return the JSON text of one entry, for :func:`write_dumped`.
+
+    This is how a collection that does not fit into memory is written: entry by entry, by several
+    processes if need be.
+
+    Raises
+    ------
+    DataError
+        Where :func:`read` would refuse the entry or return something else.
+    """
+    single = Collection((replace(entry, index=0),), _used(definitions, entry))
+    _require_same(_collection(_plain(single), Path(str(where))), single, where)
+    return _entry_text(entry)
+
+
+def write_dumped(
+    path: Path | str,
+    definitions: Mapping[str, Definition],
+    texts: Iterable[str],
+    *,
+    schema_version: float = PUBLISHED_VERSION,
+) -> None:
+    """Write a collection from the texts of its entries, holding one in memory at a time.
+
+    The names of the entries must differ from each other; this is not checked here.
+    """
+    plain = _plain_definitions(definitions, schema_version)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
+        out.write('{"collection": {\n"descriptiondefinition": {\n ')
+        out.write(",\n ".join(f"{_text(n)}: {_text(d)}" for n, d in plain.items()))
+        out.write('},\n"entry": [')
+        for number, text in enumerate(texts):
+            out.write(",\n" if number else "\n")
+            out.write(text)
+        out.write(f']}},\n"schemaversion": {_text(schema_version)}}}\n')
+
+
+def _used(definitions: Mapping[str, Definition], entry: Entry) -> dict[str, Definition]:
+    return {name: known for name, known in definitions.items() if name in entry.fields}
+
+
+def _plain_definitions(definitions: Mapping[str, Definition], schema_version: float) -> dict:
+    named = {"filepath": Definition("filepath", "global", "text"), **definitions}
+    return {n: _plain_definition(d, schema_version < 1.4) for n, d in named.items()}
+
+
+def _plain_entry(entry: Entry) -> dict[str, list[dict]]:
+    plain = {"filepath": [{"value": entry.filepath}]}
+    for name, atoms in entry.fields.items():
+        plain[name] = [_plain_atom(atom) for atom in atoms]
+    return plain
+
+
+def _entry_text(entry: Entry) -> str:
+    fields = (
+        f"{_text(name)}: {_text([_nested(atom) for atom in atoms])}"
+        for name, atoms in _plain_entry(entry).items()
     )
+    return "{" + ",\n ".join(fields) + "}"
+
+
+def _plain(collection: Collection) -> dict:
+    version = collection.schema_version
+    return {
+        "collection": {
+            "descriptiondefinition": _plain_definitions(collection.definitions, version),
+            "entry": [_plain_entry(entry) for entry in collection.entries],
+        },
+        "schemaversion": version,
+    }
+
+
+def _require_same(again: Collection, collection: Collection, where: object) -> None:
+    """Refuse to write what would not be read back as it is."""
     if again != collection:
         different = [str(a.index) for a, b in zip(again, collection, strict=True) if a != b]
         raise DataError(
-            f"{path}, entry {', '.join(different)}" if different else f"{path}, definitions",
+            f"{where}, entry {', '.join(different)}" if different else f"{where}, definitions",
             got="something that would not be read back as it is",
             expected="2-D matrices, fields without empty values, entries numbered from 0",
             hint="compare it with what `read` returns for such a file",
         )
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
-        out.write('{"collection": {\n"descriptiondefinition": {\n ')
-        out.write(",\n ".join(f"{_text(n)}: {_text(d)}" for n, d in definitions.items()))
-        out.write('},\n"entry": [')
-        for number, entry in enumerate(entries):
-            out.write(",\n{" if number else "\n{")
-            for position, (name, atoms) in enumerate(entry.items()):
-                out.write(",\n " if position else "")
-                out.write(f"{_text(name)}: {_text([_nested(atom) for atom in atoms])}")
-            out.write("}")
-        out.write(f']}},\n"schemaversion": {_text(collection.schema_version)}}}\n')
 
 
 # ---- From JSON to records ----------------------------------------------------------------------

@@ -47,4 +47,4 @@ def locate(
 
 def version(data: DataConfig) -> str:
     """Return what identifies the content of the data, for records of results."""
-    return export.corpus_version() if data.dataset in export.CORPORA else "published"
+    return export.corpus_version(data.dataset) if data.dataset in export.CORPORA else "published"

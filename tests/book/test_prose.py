@@ -176,14 +176,15 @@ def test_the_pyjama_example_has_each_extent_and_says_what_the_text_says(tmp_path
 
 
 def test_what_the_page_says_of_the_chorales_is_what_the_code_does():
-    from dl101.data.embedded import chorales, soundbank
+    from dl101.data.embedded import performer
+    from dl101.data.embedded.corpora import chorales
     from dl101.data.embedded.scores import load_chorales
 
     text = (BOOK / "data.md").read_text(encoding="utf-8")
     scores = load_chorales()
     assert f"are {len(scores)} four-part chorales" in text
     assert f"there are {len({chorale.tune for chorale in scores})} tunes" in text
-    heard, unheard = (soundbank.instrument_names(side) for side in ("training", "test"))
+    heard, unheard = (chorales.PLAYERS[side] for side in ("training", "test"))
     assert f"notes of {len(heard) + len(unheard)} instruments" in text
     assert f"excerpt of {chorales.DURATION_S:.0f} seconds" in text
     rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+ \| [^|]+) \|$", text, re.MULTILINE))
@@ -191,7 +192,7 @@ def test_what_the_page_says_of_the_chorales_is_what_the_code_does():
     def said(row: str) -> list[float]:
         return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", rows[row])]
 
-    sides = (chorales.TRAINING, chorales.TEST)
+    sides = (performer.TRAINING, performer.TEST)
     assert said("instruments") == [len(heard), len(unheard)]
     for row, name in (
         ("reverberation time", "rt60_s"),

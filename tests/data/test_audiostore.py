@@ -257,7 +257,7 @@ def test_nothing_is_there_before_the_end_or_after_an_error(tmp_path, noise):
         ("x/y", np.ones(3), RATE, "slash"),
         (".", np.ones(3), RATE, "name"),
         ("b", np.ones(0), RATE, "not empty"),
-        ("b", np.ones((2, 3)), RATE, "shape (2, 3)"),
+        ("b", np.ones((3, 2)), RATE, "shape (3, 2)"),
         ("b", np.ones(3, dtype=np.int16), RATE, "int16"),
         ("b", np.array([0, np.nan]), RATE, "not finite at 1"),
         ("b", np.array([1e300]), RATE, "not finite at 0"),

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import signal
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 
 from dl101.data import pyjama
 from dl101.data.audiostore import AudioStore
-from dl101.data.embedded import chorales, export
+from dl101.data.embedded import export
+from dl101.data.embedded.corpora import chorales
 from dl101.errors import ConfigError
 
 N_TRACKS = 3
@@ -87,34 +94,151 @@ def test_a_smaller_corpus_is_the_beginning_of_a_larger_one(files, tmp_path):
         np.testing.assert_array_equal(one.read(entry.filepath)[0], many.read(entry.filepath)[0])
 
 
-def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
-    real = chorales.render_track
-
-    def failing(index, **kwargs):
-        if index == 1:
-            raise RuntimeError("interrupted")
-        return real(index, **kwargs)
-
-    monkeypatch.setattr(chorales, "render_track", failing)
-    with pytest.raises(RuntimeError, match="interrupted"):
-        export.export_corpus("chorales", tmp_path, n_tracks=2, progress=False)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_cache_renders_once_for_each_set_of_arguments(tmp_path, monkeypatch):
-    monkeypatch.setenv("DL101_CACHE", str(tmp_path))
+@pytest.fixture
+def rendered(monkeypatch) -> list[int]:
+    """Return a list of the tracks rendered from now on; a block is one track."""
     calls = []
-    real = chorales.render_track
-    monkeypatch.setattr(
-        chorales, "render_track", lambda i, **kwargs: calls.append(i) or real(i, **kwargs)
+
+    def render(index, **arguments):
+        calls.append(index)
+        return chorales.render(index, **arguments)
+
+    counting = dataclasses.replace(chorales.CHORALES, render=render)
+    monkeypatch.setattr(chorales, "RECIPES", (counting,))
+    monkeypatch.setattr(export, "BLOCK_S", chorales.DURATION_S)
+    return calls
+
+
+def test_a_failure_leaves_no_files_and_is_taken_up_where_it_was(
+    files, tmp_path, monkeypatch, rendered
+):
+    real = export._render_block
+
+    def failing(name, parts, block, *rest):
+        if block.start == 1:
+            raise RuntimeError("interrupted")
+        return real(name, parts, block, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "_render_block", failing)
+        with pytest.raises(RuntimeError, match="interrupted"):
+            export.export_corpus("chorales", tmp_path, n_tracks=N_TRACKS, progress=False)
+    (parts,) = tmp_path.iterdir()
+    assert parts.name.startswith(".chorales-")
+    assert rendered == [0]
+
+    again = export.export_corpus("chorales", tmp_path, n_tracks=N_TRACKS, progress=False)
+    assert rendered == [0, 1, 2]
+    assert again.audio.read_bytes() == files.audio.read_bytes()
+    assert again.annotations.read_bytes() == files.annotations.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "chorales.pyjama",
+        "chorales_audio.hdf5",
+    ]
+
+
+def test_a_killed_export_goes_on_and_gives_the_same_bytes(files, tmp_path, monkeypatch, rendered):
+    """Kill a process at the worst moment: a block's audio is there, its annotation is not."""
+    script = textwrap.dedent(
+        f"""
+        import os, signal
+        from dl101.data.embedded import export
+
+        export.BLOCK_S = {chorales.DURATION_S}
+        real = export.replacing
+
+        def replacing(path):
+            if path.name == "0000001-0000002.json":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(path)
+
+        export.replacing = replacing
+        export.export_corpus("chorales", {str(tmp_path)!r}, n_tracks={N_TRACKS}, progress=False)
+        """
     )
+    killed = subprocess.run([sys.executable, "-c", script], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (parts,) = tmp_path.iterdir()
+    assert sorted(path.name for path in parts.iterdir()) == [
+        "0000000-0000001.hdf5",
+        "0000000-0000001.json",
+        "0000001-0000002.hdf5",
+    ]
+    again = export.export_corpus("chorales", tmp_path, n_tracks=N_TRACKS, progress=False)
+    assert rendered == [1, 2]
+    assert again.audio.read_bytes() == files.audio.read_bytes()
+    assert again.annotations.read_bytes() == files.annotations.read_bytes()
+
+
+def test_two_processes_give_the_bytes_of_one(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "BLOCK_S", chorales.DURATION_S)
+    again = export.export_corpus("chorales", tmp_path, n_tracks=N_TRACKS, n_jobs=2, progress=False)
+    assert again.audio.read_bytes() == files.audio.read_bytes()
+    assert again.annotations.read_bytes() == files.annotations.read_bytes()
+
+
+def test_features_and_stereo_go_through_blocks_unchanged(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    values = {2: rng.uniform(size=(12, 7)), 3: rng.uniform(-1, 1, size=(2, 400))}
+    values = {n: v.astype(np.float32) for n, v in values.items()}
+
+    def recipe_of(n: int, rate: float, holds: str):
+        def render(index, **_):
+            fields = {"split": chorales.labels(split="train")["split"]}
+            return [chorales.Item(f"{index}.wav", values[n], rate, fields)]
+
+        definitions = {"split": chorales.DEFINITIONS["split"]}
+        changes = {"render": render, "holds": holds, "definitions": definitions}
+        return dataclasses.replace(chorales.CHORALES, **changes)
+
+    monkeypatch.setattr(chorales, "RECIPES", (recipe_of(2, 10.77, "features"),))
+    written = export.export_corpus("chorales", tmp_path, n_tracks=2, progress=False)
+    assert written.audio.name == "chorales_feat.hdf5"
+    with AudioStore(written.audio) as store:
+        read, rate = store.read_feature("1.wav")
+        np.testing.assert_array_equal(read, values[2])
+        assert rate == 10.77
+
+    monkeypatch.setattr(chorales, "RECIPES", (recipe_of(3, 22050, "audio"),))
+    written = export.export_corpus("chorales", tmp_path, n_tracks=2, progress=False)
+    with AudioStore(written.audio) as store:
+        np.testing.assert_array_equal(store.read("1.wav", mono=False)[0], values[3])
+        assert store.read("1.wav")[0].shape == (400,)
+
+
+def test_a_cluster_gives_the_same_bytes(files, tmp_path, monkeypatch):
+    """Any back-end of joblib will do; here Dask, with two workers on this machine."""
+    distributed = pytest.importorskip("distributed")
+    from joblib import parallel_config
+
+    monkeypatch.setattr(export, "BLOCK_S", chorales.DURATION_S)
+    machines = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        distributed.LocalCluster(**machines) as cluster,
+        distributed.Client(cluster),
+        parallel_config(backend="dask"),
+    ):
+        again = export.export_corpus("chorales", tmp_path, n_tracks=3, n_jobs=-1, progress=False)
+    assert again.audio.read_bytes() == files.audio.read_bytes()
+    assert again.annotations.read_bytes() == files.annotations.read_bytes()
+
+
+def test_minutes_are_turned_into_tracks():
+    assert export.tracks_in("chorales", 15.0) == 60
+    assert export.tracks_in("chorales", 0.26) == 2
+    assert export.tracks_in("chorales", 0.0) == 1
+
+
+def test_the_cache_renders_once_for_each_set_of_arguments(tmp_path, monkeypatch, rendered):
+    monkeypatch.setenv("DL101_CACHE", str(tmp_path))
     first = export.cached_corpus("chorales", n_tracks=1, progress=False)
     assert export.cached_corpus("chorales", n_tracks=1, progress=False) == first
-    assert calls == [0]
+    assert rendered == [0]
     assert export.cached_corpus("chorales", n_tracks=1, seed=1, progress=False) != first
     assert export.cached_corpus("chorales", n_tracks=1, stems=True, progress=False) != first
-    assert calls == [0, 0, 0]
+    assert rendered == [0, 0, 0]
     assert first.audio.is_relative_to(tmp_path)
+    assert sum(p.stat().st_size for p in export.cached_files("chorales")) > 3 * first.size_bytes / 2
 
 
 @pytest.mark.parametrize(
@@ -123,6 +247,7 @@ def test_the_cache_renders_once_for_each_set_of_arguments(tmp_path, monkeypatch)
         ({"name": "fugues"}, "fugues.*expected one of chorales"),
         ({"name": "chorales", "n_tracks": 0}, "at least one track"),
         ({"name": "chorales", "seed": -1}, "seed of 0 or more"),
+        ({"name": "chorales", "n_jobs": 0}, "one process"),
     ],
 )
 def test_impossible_arguments_are_refused(arguments, message, tmp_path):

@@ -1,56 +1,54 @@
-"""Write an embedded corpus as a dataset: one .hdf5 file of audio, one .pyjama file of annotations.
+"""Write an embedded corpus as a dataset: one .hdf5 file of arrays, one .pyjama file of annotations.
 
-Each track gives one entry for the mixture (``0007-bwv0269.wav``) and, if wanted, one for each voice
-that sounds in it (``0007-bwv0269-soprano.wav``). Tracks are rendered and written one by one, so
-the audio in memory stays that of one track; only the annotations are gathered. Both files appear
-together, once they are complete.
-
-``f0multi`` (mixtures) has four rows, soprano to bass, unvoiced throughout where a voice does not
-take part; ``f0`` (stems) has one. ``pitchmidi`` holds the notes as written after transposition.
+Tracks are rendered in blocks, by as many processes as there are cores or on whatever
+``joblib.parallel_config`` names (Dask, Ray, ...). Each finished block is a small pair of files in a
+folder beside the target; at the end the blocks are joined, in order, and the folder is removed.
+What is held in memory is a block for each process, the bytes do not depend on the number of
+processes, and an export that was killed goes on where it was when it is started again.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import importlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from dl101.data import pyjama
-from dl101.data.audiostore import AudioStoreWriter
+from dl101.data.audiostore import AudioStore, AudioStoreWriter
 from dl101.data.cache import cache_dir, fingerprint, replacing
-from dl101.data.embedded import chorales, renderer
-from dl101.data.embedded.renderer import SAMPLE_RATE, Notes
-from dl101.data.embedded.scores import VOICES
-from dl101.errors import ConfigError
+from dl101.data.embedded.recipe import Recipe, track_split
+from dl101.data.splits import SIDES
+from dl101.errors import ConfigError, did_you_mean
 from dl101.progress import progress as progress_bar
 
-CORPORA = (chorales.NAME,)
-SILENT = "silent"  # the instrument of a voice that does not take part
-
-_TEXT = pyjama.Definition("", "global", "text")
-_NUMBER = pyjama.Definition("", "global", "numeric")
-_DEFINITIONS = {
-    "title": _TEXT,
-    "work": _TEXT,
-    "bwv": _TEXT,
-    "split": pyjama.Definition("", "global", "text", chorales.SPLITS),
-    "role": pyjama.Definition("", "global", "text", ("mixture", "stem")),
-    "instrument": _TEXT,
-    "tempo": _NUMBER,
-    "tuning-cents": _NUMBER,
-    "room": _TEXT,
-    "pitchmidi": pyjama.Definition("", "segment", "numeric"),
-    "f0multi": pyjama.Definition("", "breakpoint", "numeric", rows=VOICES),
-    "f0": pyjama.Definition("", "breakpoint", "numeric"),
+# Which module holds the recipe of a corpus, in the order in which they are listed.
+_MODULES = {
+    "chorales": "chorales",
+    "piano": "chorales",
+    "covers": "covers",
+    "dances": "dances",
+    "instruments": "instruments",
+    "tags": "tags",
+    "genres": "genres",
+    "chords": "chords",
+    "stems": "stems",
+    "notes": "notes",
+    "voice": "voice",
+    "tones": "tones",
 }
-DEFINITIONS = {
-    name: pyjama.Definition(name, like.extent, like.content, like.dictionary, like.rows)
-    for name, like in _DEFINITIONS.items()
-}
+CORPORA = tuple(_MODULES)
+LICENCE = (
+    "the recordings made by the recipes are yours to use (CC0); the sound bank is under the MIT "
+    "licence, the scores are in the public domain"
+)
+BLOCK_S = 60.0  # of audio
+SMALL_S = 300.0  # of audio, below which starting processes costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -60,25 +58,63 @@ class CorpusFiles:
     audio: Path
     annotations: Path
 
+    @property
+    def size_bytes(self) -> int:
+        """What both files take on disk."""
+        return self.audio.stat().st_size + self.annotations.stat().st_size
 
-def _digest_of(*patterns: str) -> bytes:
-    """Return a digest of files beside this one."""
+
+def recipe(name: str) -> Recipe:
+    """Return the recipe of a corpus.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name.
+    """
+    if name not in _MODULES:
+        raise ConfigError(
+            "embedded corpus",
+            got=repr(name),
+            expected=f"one of {', '.join(CORPORA)}",
+            hint=did_you_mean(name, CORPORA, otherwise="`dl101 corpora` lists them"),
+        )
+    module = importlib.import_module(f"dl101.data.embedded.corpora.{_MODULES[name]}")
+    recipes = getattr(module, "RECIPES", None) or (module.RECIPE,)
+    return next(found for found in recipes if found.name == name)
+
+
+def _digest_of(folder: Path, *patterns: str) -> bytes:
     digest = hashlib.sha256()
     for pattern in patterns:
-        for path in sorted(Path(__file__).parent.glob(pattern)):
+        for path in sorted(folder.glob(pattern)):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.digest()
 
 
+_FOLDER = Path(__file__).parent
 # Taken when the code is loaded: a file that is edited later must not lend its name to its elder.
-_CODE_DIGEST = _digest_of("*.py")
+_SHARED_CODE = _digest_of(_FOLDER, "*.py")
+_RECIPE_CODE = {
+    module: _digest_of(_FOLDER / "corpora", f"{module}.py") for module in set(_MODULES.values())
+}
 
 
 @lru_cache(maxsize=1)
-def corpus_version() -> str:
-    """Return what identifies a corpus: a digest of its scores, sounds and code."""
-    content = _digest_of("assets/*.json*", "assets/*.ogg")
-    return hashlib.sha256(_CODE_DIGEST + content).hexdigest()[:12]
+def _assets_digest() -> bytes:
+    return _digest_of(_FOLDER / "assets", "*.json*", "*.ogg")
+
+
+@cache
+def corpus_version(name: str) -> str:
+    """Return what identifies a corpus: a digest of the scores, the sounds and the code."""
+    code = _SHARED_CODE + _RECIPE_CODE[_MODULES[name]]
+    return hashlib.sha256(code + _assets_digest()).hexdigest()[:12]
+
+
+def tracks_in(name: str, minutes: float) -> int:
+    """Return how many tracks of a corpus last for a number of minutes, rounded up."""
+    return max(1, -int(-(minutes * 60.0) // recipe(name).duration_s))
 
 
 def export_corpus(
@@ -88,52 +124,57 @@ def export_corpus(
     n_tracks: int | None = None,
     seed: int = 0,
     stems: bool = True,
+    n_jobs: int | None = None,
     progress: bool = True,
 ) -> CorpusFiles:
     """Render a corpus into ``{name}_audio.hdf5`` and ``{name}.pyjama``.
 
+    A corpus of features (``covers``) is written into ``{name}_feat.hdf5``, as datasets of features
+    are published. While it is made, a folder ``.{name}-….parts`` beside them holds what is
+    finished; it needs as much disk as the result.
+
     Parameters
     ----------
     name
-        The corpus; there is ``"chorales"``.
+        One of ``CORPORA``.
     directory
         Folder to write to, made if missing. Files of these names are replaced.
     n_tracks
-        Number of tracks, of 15 s each (default: 60); the first tracks of a larger corpus are those
+        Number of tracks (default: the recipe's); the first tracks of a larger corpus are those
         of a smaller one.
     seed
         Another seed gives other performances in the same splits.
     stems
-        Whether to write each voice beside the mixture.
+        Whether to write what belongs to a track beside the track itself, such as its voices.
+    n_jobs
+        Number of processes; None uses all cores (one, for a corpus too small to gain).
     progress
         Whether to show a progress bar, if it takes a while.
 
     Returns
     -------
     CorpusFiles
-        The two paths. The same arguments give the same bytes.
+        The two paths. The same arguments give the same bytes, for any ``n_jobs``.
 
     Raises
     ------
     ConfigError
-        For an unknown corpus, no tracks, or a negative seed.
+        For an unknown corpus, no tracks, a negative seed or no processes.
     """
-    n_tracks = _checked(name, n_tracks, seed)
+    from filelock import FileLock
+
+    n_tracks = _checked(name, n_tracks, seed, n_jobs)
     directory = Path(directory)
-    files = CorpusFiles(directory / f"{name}_audio.hdf5", directory / f"{name}.pyjama")
-    indices = progress_bar(range(n_tracks), f"rendering {name}", enabled=progress)
-    entries: list[pyjama.Entry] = []
-    with replacing(files.annotations) as annotations, AudioStoreWriter(files.audio) as store:
-        for index in indices:
-            track = chorales.render_track(index, seed=seed)
-            store.append(f"{track.name}.wav", track.mixture, SAMPLE_RATE)
-            entries.append(_mixture_entry(track, len(entries)))
-            for voice in track.stems if stems else ():
-                store.append(f"{track.name}-{voice}.wav", track.stems[voice], SAMPLE_RATE)
-                entries.append(_stem_entry(track, voice, len(entries)))
-        used = {field for entry in entries for field in entry.fields}
-        definitions = {field: DEFINITIONS[field] for field in DEFINITIONS if field in used}
-        pyjama.write(annotations, pyjama.Collection(tuple(entries), definitions))
+    files = _files(name, directory)
+    # The number of tracks is not part of the key: a longer corpus takes over a shorter one's
+    # blocks.
+    key = fingerprint([seed, stems, corpus_version(name)])
+    parts = directory / f".{name}-{key}.parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache_dir("locks") / f"{fingerprint([str(parts.resolve())])}.lock"):
+        _render_blocks(name, parts, n_tracks, seed, stems, n_jobs, progress)
+        _join(name, parts, n_tracks, files)
+        shutil.rmtree(parts)
     return files
 
 
@@ -150,10 +191,10 @@ def cached_corpus(
     The arguments are those of :func:`export_corpus`; a change of the corpus itself (its scores,
     sounds or code) makes a new copy.
     """
-    n_tracks = _checked(name, n_tracks, seed)
-    key = fingerprint([name, n_tracks, seed, stems, corpus_version()])
+    n_tracks = _checked(name, n_tracks, seed, None)
+    key = fingerprint([name, n_tracks, seed, stems, corpus_version(name)])
     directory = cache_dir("corpora", f"{name}-{key}")
-    files = CorpusFiles(directory / f"{name}_audio.hdf5", directory / f"{name}.pyjama")
+    files = _files(name, directory)
     if files.audio.is_file() and files.annotations.is_file():
         return files
     return export_corpus(
@@ -161,71 +202,116 @@ def cached_corpus(
     )
 
 
-def _checked(name: str, n_tracks: int | None, seed: int) -> int:
-    if name not in CORPORA:
-        raise ConfigError(
-            "embedded corpus",
-            got=repr(name),
-            expected=f"one of {', '.join(CORPORA)}",
-            hint="use one of these names, or fetch a dataset of the catalogue",
-        )
-    n_tracks = chorales.DEFAULT_TRACKS if n_tracks is None else n_tracks
-    if n_tracks < 1 or seed < 0:
+def cached_files(name: str) -> list[Path]:
+    """Return all files of a corpus in the cache, of any size, seed and version."""
+    return sorted(path for path in cache_dir("corpora").glob(f"{name}-*/*") if path.is_file())
+
+
+def expected_bytes(name: str) -> float:
+    """Return about how many bytes the arrays of the default corpus take, without extras."""
+    found = recipe(name)
+    return found.default_tracks * found.duration_s * found.bytes_per_s
+
+
+def describe_split(name: str) -> str:
+    """Return how many tracks of the default corpus each split has, and what never crosses."""
+    found = recipe(name)
+    sides = Counter(track_split(index)[0] for index in range(found.default_tracks))
+    counts = ", ".join(f"{sides[side]} {side}" for side in SIDES)
+    return f"{counts}; no {found.unit} on two sides"
+
+
+def _files(name: str, directory: Path) -> CorpusFiles:
+    kind = "feat" if recipe(name).holds == "features" else "audio"
+    return CorpusFiles(directory / f"{name}_{kind}.hdf5", directory / f"{name}.pyjama")
+
+
+def _checked(name: str, n_tracks: int | None, seed: int, n_jobs: int | None) -> int:
+    n_tracks = recipe(name).default_tracks if n_tracks is None else n_tracks
+    if n_tracks < 1 or seed < 0 or n_jobs == 0:
         raise ConfigError(
             f"corpus {name!r}",
-            got=f"n_tracks={n_tracks}, seed={seed}",
-            expected="at least one track and a seed of 0 or more",
-            hint="leave both out to get the default corpus",
+            got=f"n_tracks={n_tracks}, seed={seed}, n_jobs={n_jobs}",
+            expected="at least one track and one process, and a seed of 0 or more",
+            hint="leave them out to get the default corpus",
         )
     return n_tracks
 
 
-def _global_fields(track: chorales.Track, role: str) -> dict[str, tuple[pyjama.Atom, ...]]:
-    room = track.room
-    values = {
-        "title": track.chorale.title,
-        "work": track.chorale.tune,
-        "bwv": track.chorale.bwv,
-        "split": track.split,
-        "role": role,
-        "tempo": round(track.tempo_bpm, 2),
-        "tuning-cents": round(track.tuning_cents, 2),
-        "room": f"RT60 {room.rt60_s:.2f} s, direct to reverberant "
-        f"{room.direct_to_reverb_db:.1f} dB, noise {-track.noise_snr_db:.1f} dB",
-    }
-    return {field: (pyjama.Atom(value),) for field, value in values.items()}
+def _blocks(name: str, n_tracks: int) -> list[range]:
+    size = max(1, round(BLOCK_S / recipe(name).duration_s))
+    return [range(n_tracks)[start : start + size] for start in range(0, n_tracks, size)]
 
 
-def _note_atoms(voices: Iterable[Notes]) -> tuple[pyjama.Atom, ...]:
-    atoms = [
-        pyjama.Atom(float(pitch), round(float(onset), 6), round(float(duration), 6))
-        for notes in voices
-        for onset, duration, pitch in zip(
-            notes.onsets_s, notes.durations_s, notes.pitches_midi, strict=True
-        )
+def _block_name(block: range) -> str:
+    return f"{block.start:07d}-{block.stop:07d}"
+
+
+def _render_blocks(
+    name: str,
+    parts: Path,
+    n_tracks: int,
+    seed: int,
+    stems: bool,
+    n_jobs: int | None,
+    progress: bool,
+) -> None:
+    """Make the blocks that are missing."""
+    from joblib import Parallel, delayed
+
+    missing = [
+        block
+        for block in _blocks(name, n_tracks)
+        if not (parts / f"{_block_name(block)}.json").is_file()
     ]
-    return tuple(sorted(atoms, key=lambda atom: (atom.time, atom.value)))
+    n_seconds = sum(map(len, missing)) * recipe(name).duration_s
+    if n_jobs is None:
+        n_jobs = 1 if n_seconds < SMALL_S or len(missing) < 2 else -1
+    if n_jobs == 1:
+        done: Iterator = (_render_block(name, parts, block, seed, stems) for block in missing)
+    else:
+        workers = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+        done = workers(delayed(_render_block)(name, parts, b, seed, stems) for b in missing)
+    for _ in progress_bar(
+        done, f"rendering {name}", total=len(missing), unit="block", enabled=progress
+    ):
+        pass
 
 
-def _f0_atom(curves: list[np.ndarray]) -> pyjama.Atom:
-    matrix = np.round(np.stack(curves), 3)  # a tenth of a cent
-    return pyjama.Atom(matrix, np.round(np.arange(matrix.shape[1]) * renderer.F0_HOP_S, 6))
+def _render_block(name: str, parts: Path, block: range, seed: int, stems: bool) -> None:
+    """Make one block. The annotations come last: where they are, the block is complete."""
+    found = recipe(name)
+    audio, annotations = (parts / f"{_block_name(block)}.{kind}" for kind in ("hdf5", "json"))
+    texts = []
+    with AudioStoreWriter(audio) as store:
+        for index in block:
+            for item in found.render(index, seed=seed, duration_s=found.duration_s, extras=stems):
+                if found.holds == "features":
+                    store.append_feature(item.key, item.values, item.rate)
+                else:
+                    store.append(item.key, item.values, int(item.rate))
+                entry = pyjama.Entry(item.key, 0, item.fields)
+                texts.append([item.key, pyjama.dump_entry(entry, found.definitions)])
+    with replacing(annotations) as temporary:
+        temporary.write_text(json.dumps(texts), encoding="utf-8")
 
 
-def _mixture_entry(track: chorales.Track, index: int) -> pyjama.Entry:
-    fields = _global_fields(track, "mixture")
-    fields["instrument"] = tuple(
-        pyjama.Atom(track.instruments.get(voice, SILENT)) for voice in VOICES
-    )
-    silence = np.full_like(next(iter(track.f0_midi.values())), np.nan)
-    fields["pitchmidi"] = _note_atoms(track.notes.values())
-    fields["f0multi"] = (_f0_atom([track.f0_midi.get(voice, silence) for voice in VOICES]),)
-    return pyjama.Entry(f"{track.name}.wav", index, fields)
+def _join(name: str, parts: Path, n_tracks: int, files: CorpusFiles) -> None:
+    """Join the blocks, in order, into the two files, which appear together."""
+    found = recipe(name)
 
+    def entries(store: AudioStoreWriter) -> Iterator[str]:
+        for block in _blocks(name, n_tracks):
+            path = parts / _block_name(block)
+            with AudioStore(path.with_suffix(".hdf5")) as audio:
+                for key, text in json.loads(path.with_suffix(".json").read_text("utf-8")):
+                    if found.holds == "features":
+                        store.append_feature(key, *audio.read_feature(key))
+                    else:
+                        samples, sample_rate = audio.read(key, mono=False)
+                        mono = samples.shape[0] == 1
+                        store.append(key, samples[0] if mono else samples, sample_rate)
+                    yield text
 
-def _stem_entry(track: chorales.Track, voice: str, index: int) -> pyjama.Entry:
-    fields = _global_fields(track, "stem")
-    fields["instrument"] = (pyjama.Atom(track.instruments[voice]),)
-    fields["pitchmidi"] = _note_atoms([track.notes[voice]])
-    fields["f0"] = (_f0_atom([track.f0_midi[voice]]),)
-    return pyjama.Entry(f"{track.name}-{voice}.wav", index, fields)
+    with replacing(files.annotations) as annotations, AudioStoreWriter(files.audio) as store:
+        pyjama.write_dumped(annotations, found.definitions, entries(store))

@@ -101,14 +101,16 @@ def render_voice(notes: Notes, player: Player, n_samples: int) -> NDArray[np.flo
     audio = np.zeros(n_samples, dtype=np.float32)
     instrument = soundbank.load_instrument(player.instrument)
     for i in range(len(notes.onsets_s)):
+        pitch = float(notes.pitches_midi[i])
+        recorded = instrument.nearest(pitch, float(notes.velocities[i]))
         start = round(float(notes.onsets_s[i]) * SAMPLE_RATE)
         n_held = round(float(notes.durations_s[i]) * SAMPLE_RATE)
+        if instrument.kind == "drums":  # a drum rings out, however short its note
+            n_held = recorded.loop_start // soundbank.OVERSAMPLING
         n_wanted = n_held + int(player.release_s * SAMPLE_RATE)
         n_note = min(n_wanted, n_samples - start)
         if n_note <= 0:
             continue
-        pitch = float(notes.pitches_midi[i])
-        recorded = instrument.nearest(pitch, float(notes.velocities[i]))
         cents = float(notes.cents[i]) + 100.0 * (pitch - recorded.midi)
         position = _read_positions(start, n_note, float(notes.onsets_s[i]), cents, player)
         sound = _read(recorded, position)

@@ -4,10 +4,15 @@ Conventions: notes are mono. On disk they are OGG Vorbis at 22 050 Hz; in memory
 oversampled by two (44 100 Hz), so that cubic interpolation between samples stays clean. A note is
 recorded at its nominal MIDI pitch, without vibrato and without its natural decay, which
 :attr:`BankNote.decay_db_per_s` puts back; behind ``loop_stop`` it goes on at ``loop_start``, for
-as long as wanted. Positions are counted in oversampled samples.
+as long as wanted. Positions are counted in oversampled samples. A sound that dies away soon
+(a xylophone, a drum) is kept as recorded until it is silent; it goes on as silence.
+
+A drum kit is an instrument of kind ``"drums"`` whose pitches are General MIDI drum numbers (36 bass
+drum, 38 snare drum, 42 closed hi-hat, ...): each is one piece of the kit, with its own pitch.
 
 Instruments are either ``heard="training"`` (training and validation) or ``heard="test"`` (test
-only). ``tools/build_soundbank.py`` makes the files; licence and origin stand in ``soundbank.json``.
+only); both sides have instruments of most classes, from other recordings.
+``tools/build_soundbank.py`` makes the files; licence and origin stand in ``soundbank.json``.
 """
 
 from __future__ import annotations
@@ -51,16 +56,30 @@ class Instrument:
 
     name: str
     family: str
-    kind: str  # "solo", "ensemble" (several players: no vibrato of ours) or "struck" (decays)
+    kind: str  # "solo", "ensemble" (several players: no vibrato of ours), "struck" or "drums"
     heard: str
     notes: tuple[BankNote, ...]
 
     def nearest(self, pitch_midi: float, velocity: float) -> BankNote:
-        """Return the recorded note to play a pitch from; ``velocity`` is in [0, 1]."""
+        """Return the recorded note to play a pitch from; ``velocity`` is in [0, 1].
+
+        Raises
+        ------
+        DataError
+            For a drum that the kit does not have: no other drum could stand for it.
+        """
         n_layers = 1 + max(note.layer for note in self.notes)
         layer = int(velocity >= 0.5) if n_layers > 1 else 0
         candidates = [note for note in self.notes if note.layer == layer]
-        return min(candidates, key=lambda note: (abs(note.midi - pitch_midi), note.midi))
+        nearest = min(candidates, key=lambda note: (abs(note.midi - pitch_midi), note.midi))
+        if self.kind == "drums" and nearest.midi != pitch_midi:
+            raise DataError(
+                f"piece of the drum kit {self.name!r}",
+                got=f"{pitch_midi:g}",
+                expected=f"one of {', '.join(str(note.midi) for note in candidates)}",
+                hint="a drum's pitch is its General MIDI number, exactly",
+            )
+        return nearest
 
 
 @lru_cache(maxsize=1)
@@ -69,20 +88,43 @@ def describe_bank() -> Mapping:
     return json.loads((ASSETS / "soundbank.json").read_text(encoding="utf-8"))
 
 
-def instrument_names(heard: str) -> tuple[str, ...]:
-    """Return the instruments heard in ``"training"`` (and validation) or only in ``"test"``."""
-    entries = describe_bank()["instruments"]
-    return tuple(name for name in sorted(entries) if entries[name]["heard"] == heard)
+def instrument_names(
+    heard: str | None = None, *, instrument_class: str | None = None, family: str | None = None
+) -> tuple[str, ...]:
+    """Return the instruments, by name, of which all that is given is true.
+
+    Parameters
+    ----------
+    heard
+        ``"training"`` (training and validation) or ``"test"``; by default both.
+    instrument_class, family
+        As in :func:`instrument_class` and :func:`instrument_family`; by default all.
+    """
+    asked = {"heard": heard, "class": instrument_class, "family": family}
+    asked = {field: value for field, value in asked.items() if value is not None}
+    return tuple(
+        name
+        for name, entry in sorted(describe_bank()["instruments"].items())
+        if all(entry[field] == value for field, value in asked.items())
+    )
+
+
+def instrument_class(name: str) -> str:
+    """Return what an instrument is labelled as: ``"acoustic-guitar"``, ``"drums"``, ..."""
+    return _entry(name)["class"]
 
 
 def instrument_range(name: str) -> tuple[int, int]:
     """Return the lowest and the highest MIDI pitch that an instrument plays."""
-    midi = [note["midi"] for note in _entry(name)["notes"]]
-    return min(midi) - 1, max(midi) + 1
+    entry = _entry(name)
+    if "range" in entry:
+        return tuple(entry["range"])
+    midi = [note["midi"] for note in entry["notes"]]  # a drum kit
+    return min(midi), max(midi)
 
 
 def instrument_kind(name: str) -> str:
-    """Return ``"solo"``, ``"ensemble"`` or ``"struck"``."""
+    """Return ``"solo"``, ``"ensemble"``, ``"struck"`` or ``"drums"``."""
     return _entry(name)["kind"]
 
 
@@ -124,6 +166,10 @@ def _prepare(whole: NDArray[np.float32], note: Mapping, width: int) -> BankNote:
     """Cut a note out of its file, oversample it and close its loop."""
     recorded = whole[note["start"] : note["start"] + note["length"]]
     samples = scipy.signal.resample_poly(recorded, OVERSAMPLING, 1).astype(np.float32)
+    if "loop_start" not in note:  # it rang out: silence is looped
+        silence = np.zeros(width + PADDING, dtype=np.float32)
+        samples, start = np.concatenate([samples, silence]), samples.size
+        return BankNote(note["midi"], note["layer"], samples, start, start + width, 0.0)
     start, stop = note["loop_start"] * OVERSAMPLING, note["loop_stop"] * OVERSAMPLING
     ending, before = samples[stop - width : stop], samples[start - width : start]
     # The gain keeps the power even where the two sides are not alike (ensembles).

@@ -9,8 +9,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dl101.data.embedded import chorales, renderer, soundbank
+from dl101.data.embedded import performer, recipe, renderer, soundbank
+from dl101.data.embedded.corpora import chorales
 from dl101.data.embedded.scores import VOICES, load_chorales
+from dl101.data.splits import SIDES
 from dl101.errors import ConfigError
 from dl101.units import midi_to_hz
 
@@ -32,7 +34,7 @@ def test_tunes_are_split_in_fixed_proportions():
 def test_no_tune_is_in_two_splits_and_every_chorale_is_used_once(seed):
     tunes = {}
     used = []
-    for split in chorales.SPLITS:
+    for split in SIDES:
         pieces = chorales.playlist(split, seed)
         tunes[split] = {piece.tune for piece in pieces}
         used += [piece.bwv for piece in pieces]
@@ -45,12 +47,12 @@ def test_no_tune_is_in_two_splits_and_every_chorale_is_used_once(seed):
 
 
 def test_sixty_tracks_are_forty_ten_ten_and_each_split_counts_from_0():
-    places = [chorales.track_split(index) for index in range(60)]
+    places = [recipe.track_split(index) for index in range(60)]
     assert Counter(split for split, _ in places) == {"train": 40, "validation": 10, "test": 10}
-    for name in chorales.SPLITS:
+    for name in SIDES:
         numbers = [number for split, number in places if split == name]
         assert numbers == list(range(len(numbers)))
-    assert {split for split, _ in places[:3]} == set(chorales.SPLITS)
+    assert {split for split, _ in places[:3]} == set(SIDES)
 
 
 def test_a_track_is_the_same_whatever_was_rendered_before(tracks):
@@ -96,11 +98,13 @@ def test_test_tracks_have_other_instruments_and_rooms(tracks):
     for track in tracks:
         for casting in track.instruments.values():
             heard[track.split] |= set(casting.split("+"))
-    assert heard["test"] <= set(soundbank.instrument_names("test"))
-    assert heard["train"] | heard["validation"] <= set(soundbank.instrument_names("training"))
+    assert heard["test"] <= set(chorales.PLAYERS["test"])
+    assert heard["train"] | heard["validation"] <= set(chorales.PLAYERS["training"])
+    for side, names in chorales.PLAYERS.items():
+        assert set(names) <= set(soundbank.instrument_names(side))
     driest = max(track.room.rt60_s for track in tracks if track.split != "test")
     assert driest < min(track.room.rt60_s for track in tracks if track.split == "test")
-    assert chorales.TRAINING.rt60_s[1] < chorales.TEST.rt60_s[0]
+    assert performer.TRAINING.rt60_s[1] < performer.TEST.rt60_s[0]
 
 
 def test_notes_are_a_stretch_of_the_score_transposed(tracks):
@@ -172,3 +176,15 @@ def test_each_stem_has_the_pitches_of_its_own_voice(tracks):
 def test_impossible_arguments_are_refused(arguments):
     with pytest.raises(ConfigError, match="0 or more"):
         chorales.render_track(**arguments)
+
+
+def test_the_piano_plays_all_voices_and_only_notes_are_known():
+    for index in range(3):
+        (item,) = chorales.render_piano(index, seed=0, duration_s=6.0, extras=True)
+        split, _ = recipe.track_split(index)
+        heard = "test" if split == "test" else "training"
+        ((instrument,),) = [[atom.value for atom in item.fields["instrument"]]]
+        assert soundbank.instrument_class(instrument) == "piano"
+        assert instrument in soundbank.instrument_names(heard)
+        assert not {"f0", "f0multi"} & set(item.fields)
+        assert len({atom.value for atom in item.fields["pitchmidi"]}) > 4
