@@ -103,6 +103,7 @@ def load_pitch_tracks(
         )
     entries = entries[:n_tracks]
     sides = _sides(entries, dataset, seed, annotations)
+    entries = [entry for entry in entries if entry.filepath in sides]  # a safe split omits some
     axis = targets.PitchAxis.of(feature)
     tracks = []
     with AudioStore(audio) as store:
@@ -117,14 +118,10 @@ def load_pitch_tracks(
 def _sides(
     entries: Sequence[pyjama.Entry], dataset: str, seed: int, annotations: Path
 ) -> dict[str, str]:
-    """Return the side of each entry: the one it states, or else by its work."""
+    """Return the side of each entry: the one it states, or else what is safe for the dataset."""
     stated = {entry.filepath: entry.first("split") for entry in entries}
     if not any(stated.values()):
-        works = {
-            e.filepath: e.first("work") or splits.work_of(dataset, e.filepath) for e in entries
-        }
-        side_of_work = splits.split_by_group(list(works.values()), seed=seed)
-        return {path: side_of_work[work] for path, work in works.items()}
+        return splits.safe_split(dataset, entries, seed=seed)
     for path, side in stated.items():
         if side not in splits.SIDES:
             raise DataError(

@@ -43,10 +43,16 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="render an embedded corpus to .hdf5 and .pyjama")
     export.add_argument("corpus", help="name of the corpus, for example chorales")
     export.add_argument("directory", type=Path, help="folder that receives the two files")
-    export.add_argument("--tracks", type=int, help="number of tracks (default: the lab's)")
+    amount = export.add_mutually_exclusive_group()
+    amount.add_argument("--tracks", type=int, help="number of tracks (default: the lab's)")
+    amount.add_argument("--minutes", type=float, help="length of all tracks together, instead")
     export.add_argument("--seed", type=int, default=0, help="another seed, other performances")
-    export.add_argument("--no-stems", action="store_true", help="write mixtures only")
+    export.add_argument("--no-stems", action="store_true", help="leave out what belongs to a track")
+    export.add_argument("--jobs", type=int, help="number of processes (default: all cores)")
     export.set_defaults(run=_export)
+
+    corpora = commands.add_parser("corpora", help="list the embedded corpora")
+    corpora.set_defaults(run=_corpora)
 
     fetch = commands.add_parser("fetch", help="download a dataset of the catalogue")
     fetch.add_argument("dataset", nargs="?", help="its name; without one, the catalogue is listed")
@@ -56,6 +62,13 @@ def _parser() -> argparse.ArgumentParser:
         help="you have read the licence shown and have the permission that it asks for",
     )
     fetch.set_defaults(run=_fetch)
+
+    convert = commands.add_parser("convert", help="write a dataset of another library as a pair")
+    convert.add_argument("--from", dest="library", choices=("mirdata",), required=True)
+    convert.add_argument("dataset", help="its name in that library, or in the catalogue")
+    convert.add_argument("directory", type=Path, help="folder that receives the two files")
+    convert.add_argument("--data-home", type=Path, help="where the dataset is (default: mirdata's)")
+    convert.set_defaults(run=_convert)
 
     train = commands.add_parser("train", help="train a system, score it, record the result")
     train.add_argument("config", help="multi_pitch, or the path of a YAML file like it")
@@ -75,21 +88,52 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--weights", type=Path, help="write the best weights to this file")
     train.add_argument("--accept-restricted", action="store_true", help="as in dl101 fetch")
     train.set_defaults(run=_train)
+
+    probe = commands.add_parser("probe", help="measure how hard the embedded corpora are")
+    probe.add_argument("corpora", nargs="*", help="their names (default: all)")
+    probe.add_argument("--seed", type=int, nargs="+", default=[0], help="seeds of the corpora")
+    probe.add_argument("--tracks", type=int, help="number of tracks (default: the lab's)")
+    probe.add_argument("--results", type=Path, help="add the scores to this JSON file")
+    probe.set_defaults(run=_probe)
     return parser
 
 
 def _export(options: argparse.Namespace) -> None:
-    from dl101.data.embedded.export import export_corpus
+    from dl101.data.embedded import export
 
-    files = export_corpus(
+    n_tracks = options.tracks
+    if options.minutes is not None:
+        n_tracks = export.tracks_in(options.corpus, options.minutes)
+    files = export.export_corpus(
         options.corpus,
         options.directory,
-        n_tracks=options.tracks,
+        n_tracks=n_tracks,
         seed=options.seed,
         stems=not options.no_stems,
+        n_jobs=options.jobs,
     )
     for path in (files.audio, files.annotations):
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _corpora(options: argparse.Namespace) -> None:
+    from dl101.data.embedded import export
+
+    for name in export.CORPORA:
+        recipe = export.recipe(name)
+        cached = sum(file.stat().st_size for file in export.cached_files(name))
+        minutes = recipe.default_tracks * recipe.duration_s / 60
+        kept = f"{cached / 1e6:.0f} MB in the cache" if cached else "not in the cache"
+        print(f"{name}: {recipe.title}")
+        print(f"  stands for   {recipe.stands_for}")
+        print(
+            f"  lab size     {recipe.default_tracks} tracks of {recipe.duration_s:g} s"
+            f" ({minutes:.0f} min, about {export.expected_bytes(name) / 1e6:.0f} MB); {kept}"
+        )
+        print(f"  splits       {export.describe_split(name)}")
+        print(f"  with stems   {recipe.extras or 'nothing more'}")
+        print(f"  made from    {recipe.provenance}")
+    print(f"Licence of all: {export.LICENCE}")
 
 
 def _fetch(options: argparse.Namespace) -> None:
@@ -102,6 +146,17 @@ def _fetch(options: argparse.Namespace) -> None:
         return
     files = fetch.fetch(options.dataset, accept_restricted=options.accept_restricted)
     print(f"{files.audio}\n{files.annotations}")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from dl101.data import mirdata_bridge
+
+    report = mirdata_bridge.convert(options.dataset, options.directory, data_home=options.data_home)
+    for path in (report.audio, report.annotations):
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    print(f"{report.n_tracks} tracks")
+    for what, count in sorted(report.left_out.items()):
+        print(f"not converted ({count} tracks): {what}")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -147,6 +202,23 @@ def _train(options: argparse.Namespace) -> None:
 
         save(options.results, _records(settings, outcome, tracks, options))
         print(f"recorded in        {options.results}")
+
+
+def _probe(options: argparse.Namespace) -> None:
+    from dl101.evaluation import probes
+    from dl101.evaluation.results import save
+
+    given = ["--tracks", str(options.tracks)] if options.tracks else []
+    given += ["--results", str(options.results)] if options.results else []
+    for name in options.corpora or probes.TASKS:
+        for seed in options.seed:
+            command = shlex.join(["dl101", "probe", name, "--seed", str(seed), *given])
+            records = probes.record(name, seed=seed, n_tracks=options.tracks, command=command)
+            for found in records:
+                scores = "  ".join(f"{key} {value:.3f}" for key, value in found.metrics.items())
+                print(f"{name} (seed {seed})  {found.variant:15} {scores}")
+            if options.results:
+                save(options.results, records)
 
 
 def _records(settings, outcome, tracks, options) -> list:  # noqa: ANN001  types live in torch code

@@ -30,6 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "data.catalog",
         "data.archive",
         "data.readers",
+        "data.mirdata_bridge",
         "data.harte",
         "data.fetch",
         "data.feature_cache",

@@ -17,16 +17,25 @@ _KIB, _MIB, _GIB = 2**10, 2**20, 2**30
 _NONE_STATED = "None stated by its authors, as far as we found."
 
 
-def _pair(
-    name: str, *, audio_bytes: float, annotation_bytes: float, kind: str = "audio"
-) -> dict[str, RemoteFile]:
+def _pair(name: str, *, audio_bytes: float, annotation_bytes: float) -> dict[str, RemoteFile]:
     """Return the two files of a dataset that is published with the tutorial of 2024."""
-    archive, annotations = f"{name}_{kind}.hdf5.zip", f"{name}.pyjama"
+    archive = f"{name}_audio.hdf5.zip"
     return {
-        "audio": RemoteFile(
-            archive, (_TUTORIAL + archive,), round(audio_bytes), member=f"{name}_{kind}.hdf5"
+        "audio": _rounded(_TUTORIAL, archive, audio_bytes, member=f"{name}_audio.hdf5"),
+        "annotations": _rounded(_TUTORIAL, f"{name}.pyjama", annotation_bytes),
+    }
+
+
+def _features(name: str, *, feature_bytes: float, annotation_bytes: float) -> dict[str, object]:
+    """Return what differs for the pairs that hold features: they are turned, and get a rate."""
+    return {
+        "files": (
+            _rounded(_TUTORIAL, f"{name}_feat.hdf5.zip", feature_bytes),
+            _rounded(_TUTORIAL, f"{name}.pyjama", annotation_bytes),
         ),
-        "annotations": RemoteFile(annotations, (_TUTORIAL + annotations,), round(annotation_bytes)),
+        "reader": "crema",
+        "holds": "features",
+        "unpacked_bytes": round(feature_bytes),
     }
 
 
@@ -175,7 +184,7 @@ _TUTORIAL_PAIRS = (
         name="cover1000",
         title="Cover1000, CREMA features",
         tasks=("covers",),
-        **_pair("cover1000", audio_bytes=101 * _MIB, annotation_bytes=1.0 * _MIB, kind="feat"),
+        **_features("cover1000", feature_bytes=101 * _MIB, annotation_bytes=1.0 * _MIB),
         contents=(
             "996 performances of 395 works: 12-bin CREMA pitch-class features over time, with the "
             "identities of work and performance."
@@ -194,9 +203,7 @@ _TUTORIAL_PAIRS = (
         name="datacos-benchmark",
         title="Da-TACOS, benchmark subset, CREMA features",
         tasks=("covers",),
-        **_pair(
-            "datacos-benchmark", audio_bytes=1.5 * _GIB, annotation_bytes=6.3 * _MIB, kind="feat"
-        ),
+        **_features("datacos-benchmark", feature_bytes=1.5 * _GIB, annotation_bytes=6.3 * _MIB),
         contents=(
             "15,000 performances of 3,000 works: 12-bin CREMA pitch-class features over time, with "
             "the identities of work and performance."
@@ -220,7 +227,8 @@ _ARCHIVES = (
         title="NSynth, guitars (MP3)",
         tasks=("notes",),
         contents=(
-            "Single notes of guitars, in the folders nsynth-guitar-train and nsynth-guitar-valid."
+            "Single notes of guitars, acoustic, electronic and synthetic, 4 s each with pitch and "
+            "velocity, in the folders nsynth-guitar-train and nsynth-guitar-valid."
         ),
         licence="CC BY 4.0, as NSynth itself; this selection states none.",
         restricted=False,
@@ -238,16 +246,22 @@ _ARCHIVES = (
                 sha256="cbabb3ba2ce81c28982eb41c3ba5127a0d81a3cd72d55d427a95f0558e43dfb3",
             ),
         ),
-        access="described",
-        faults=("MP3 loses detail that the original recordings have.",),
+        reader="nsynth",
+        unpacked_bytes=round(4.5e9),  # some 35,000 notes (NSynth's guitars), 16 kHz, 16 bits
+        faults=(
+            "MP3 loses detail that the original recordings have.",
+            "Notes of one instrument sound alike: a split must keep them together, as the two "
+            "folders do.",
+        ),
     ),
     Dataset(
         name="mtt-ssl",
         title="MagnaTagATune for self-supervised learning (archive in two parts)",
         tasks=("tags", "self_supervised"),
         contents=(
-            "By its name, clips of MagnaTagATune for self-supervised learning: a zip archive in "
-            "two parts that belong together. What exactly it holds is not stated."
+            "Clips of MagnaTagATune for self-supervised learning, in a zip archive of two parts. "
+            "As the tutorial of 2024 uses it: many clips without tags, and about a tenth with the "
+            "usual 50, listed in tables annotations.csv of the folders train and test."
         ),
         licence="CC BY-NC-SA 3.0, as MagnaTagATune itself; this selection states none.",
         restricted=False,
@@ -271,8 +285,9 @@ _ARCHIVES = (
                 sha256="f61a4ffbdcca32dba35afb05f4641a24ff99742bb52757abd2bc6bdc81d0d3bb",
             ),
         ),
-        access="described",
-        faults=_MTT_FAULTS,
+        reader="mtt_ssl",
+        unpacked_bytes=round(24e9),  # if it holds all 25,863 clips: 29 s, 16 kHz, 16 bits
+        faults=(*_MTT_FAULTS, "Clips without tags may be excerpts of songs that the test uses."),
     ),
     Dataset(
         name="musdb18",
@@ -304,7 +319,8 @@ _ARCHIVES = (
                 checksum="md5:af06762477334799bfc5abf237648207",
             ),
         ),
-        access="described",
+        reader="musdb18",
+        unpacked_bytes=round(32e9),  # 10 hours of five stereo streams, 44.1 kHz, 16 bits
         faults=(
             "Each stream is compressed by itself (AAC, nothing above 16 kHz): the stems do not sum "
             "exactly to the mixture.",

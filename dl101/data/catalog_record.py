@@ -71,12 +71,18 @@ class Dataset:
     homepage
         The page of its authors, or the best description of it.
     audio, annotations
-        The pair that dl101 reads: HDF5 and .pyjama. None where ``access`` is not ``direct``.
+        The pair of HDF5 and .pyjama, where it is published as such and ``access`` is ``direct``.
     files
-        Files published in another form than that pair, which dl101 does not read.
+        Files published in another form. With a ``reader``, dl101 makes the pair of them.
+    reader
+        Name of the reader in :mod:`dl101.data.readers`; empty where none is needed, or none is.
+    holds
+        Whether the HDF5 file of the pair holds ``audio`` or ``features``.
+    unpacked_bytes
+        Estimated size of the pair that a reader makes.
     access
-        ``direct``: dl101 fetches the pair. ``mirdata``: the library mirdata reads it.
-        ``described``: neither; get it from its homepage.
+        ``direct``: dl101 fetches or makes the pair. ``mirdata``: the library mirdata reads it, and
+        dl101 converts what it reads. ``described``: neither; get it from its homepage.
     mirdata_name
         Name of the loader in mirdata; empty where there is none.
     faults
@@ -95,6 +101,9 @@ class Dataset:
     audio: RemoteFile | None = None
     annotations: RemoteFile | None = None
     files: tuple[RemoteFile, ...] = ()
+    reader: str = ""
+    holds: Literal["audio", "features"] = "audio"
+    unpacked_bytes: int | None = None
     access: Literal["direct", "mirdata", "described"] = "direct"
     mirdata_name: str = ""
     faults: tuple[str, ...] = ()
@@ -103,3 +112,11 @@ class Dataset:
     def all_files(self) -> tuple[RemoteFile, ...]:
         """Every file recorded, whether dl101 reads it or not."""
         return tuple(f for f in (self.audio, self.annotations, *self.files) if f is not None)
+
+    @property
+    def pair_names(self) -> tuple[str, str]:
+        """Names in the cache of the HDF5 and the .pyjama file of a ``direct`` dataset."""
+        if self.audio is not None and self.annotations is not None:
+            return self.audio.final_name, self.annotations.final_name
+        kind = {"audio": "audio", "features": "feat"}[self.holds]
+        return f"{self.name}_{kind}.hdf5", f"{self.name}.pyjama"

@@ -1,10 +1,15 @@
-"""Fetch a real dataset once: resumed, verified, unpacked safely, cached.
+"""Fetch a real dataset once: resumed, verified, unpacked safely, converted if need be, cached.
 
 Conventions: a dataset lives in ``datasets/<name>`` of the cache, where files appear only complete
 and verified. What is not complete yet, and the lock that lets one process at a time work on a
 dataset, live in ``partial/<name>``. Beside the files, ``fetched.json`` records the size and the
 SHA-256 of what was downloaded and of what was unpacked from it the first time. Every later use is
 checked against the catalogue, where it knows a hash, and against this record.
+
+A dataset that is published in another form names a reader: its archives are downloaded to
+``partial/<name>`` and verified there, converted, and deleted once the pair is in place. The pair is
+then known by its size and time, and hashed again only where one of them has changed: hashing
+30 GB at each use would take a minute.
 
 Nothing is downloaded unasked: ``DL101_OFFLINE=1`` forbids the network, and a dataset that needs
 permission is fetched only with ``accept_restricted=True``. What is in the cache is always served.
@@ -16,25 +21,28 @@ import json
 import os
 import re
 import shutil
-import stat
 import textwrap
 import time
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from dl101.data import readers, splits
+from dl101.data.archive import SPLIT_SIGNATURE, ArchiveError, base_name, opened
 from dl101.data.cache import cache_dir, is_offline, replacing
 from dl101.data.catalog import DATASETS, lookup
 from dl101.data.catalog_record import Dataset, RemoteFile
-from dl101.errors import FetchError
+from dl101.errors import DataError, FetchError
 from dl101.progress import progress_enabled
 
 CHUNK_BYTES = 2**18
-LARGEST_RATIO = 20  # sampled audio shrinks by 2 to 10 in a zip archive, a bomb by 1000
-ALWAYS_UNPACKED_BYTES = 2**20  # too small to do harm at any ratio
-SIGNATURES = {".hdf5": b"\x89HDF\r\n\x1a\n", ".pyjama": b"{", ".zip": b"PK"}
+SIGNATURES = {
+    ".hdf5": b"\x89HDF\r\n\x1a\n",
+    ".pyjama": b"{",
+    ".zip": b"PK",
+    ".z01": SPLIT_SIGNATURE,
+}
+_PAIR = "converted/"  # before the names of a converted pair in the record
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ def describe(dataset: Dataset) -> str:
         "size": _size(dataset),
         "access": _access(dataset),
         **{f"fault {k}": fault for k, fault in enumerate(dataset.faults, start=1)},
+        "split": splits.advice(dataset.name) and f"dl101.data.splits.{splits.advice(dataset.name)}",
         "licence": dataset.licence,
         "permission": dataset.permission or "none needed",
         "cite": dataset.citation,
@@ -70,6 +79,8 @@ def describe(dataset: Dataset) -> str:
     }
     lines = [f"{dataset.title} ({dataset.name})"]
     for label, text in facts.items():
+        if not text:
+            continue
         lines += textwrap.wrap(
             f"{label:<11}{text}",
             92,
@@ -88,14 +99,17 @@ def _size(dataset: Dataset) -> str:
         return "not stated"
     unknown = f", and {sizes.count(None)} file(s) of unknown size" if None in sizes else ""
     several = f" in {len(sizes)} files" if len(sizes) > 2 else ""
-    return f"about {_readable(total)} to download{several}{unknown}, more when unpacked"
+    later = "more when unpacked"
+    if dataset.unpacked_bytes:
+        later = f"about {_readable(dataset.unpacked_bytes)} once converted"
+    return f"about {_readable(total)} to download{several}{unknown}, {later}"
 
 
 def _access(dataset: Dataset) -> str:
     """Say in one sentence how to get at a dataset from here."""
     return {
-        "direct": "dl101 fetches it",
-        "mirdata": f"through the library mirdata, as {dataset.mirdata_name!r}",
+        "direct": "dl101 fetches it" + (" and converts it" if dataset.reader else ""),
+        "mirdata": f"through the library mirdata, as {dataset.mirdata_name!r}: dl101 convert",
         "described": "described only; dl101 does not read it",
     }[dataset.access]
 
@@ -129,7 +143,8 @@ def fetch(
     Returns
     -------
     DatasetFiles
-        Paths of the audio (HDF5) and of the annotations (.pyjama), both verified.
+        Paths of the audio (HDF5; features, where the dataset holds these) and of the annotations
+        (.pyjama), both verified.
 
     Raises
     ------
@@ -152,14 +167,33 @@ def fetch(
         lock.acquire()
     try:
         shelf = _Shelf(dataset)
-        missing = [file for file in shelf.files if not shelf.holds(file)]
-        if missing:
-            _check_allowed(shelf, missing, accept_restricted, show)
-        for file in missing:
-            _download(shelf, file, progress, patience)
-        return DatasetFiles(shelf.path(dataset.audio), shelf.path(dataset.annotations))
+        if dataset.reader:
+            if not shelf.holds_pair():
+                readers.check_installed(dataset.reader)
+                _complete(shelf, accept_restricted, progress, patience, show)
+                _convert(shelf, progress, show)
+        else:
+            _complete(shelf, accept_restricted, progress, patience, show)
+        return DatasetFiles(*(shelf.folder / name for name in dataset.pair_names))
     finally:
         lock.release()
+
+
+def _complete(
+    shelf: _Shelf,
+    accept_restricted: bool,
+    progress: bool,
+    patience: Patience,
+    show: Callable[[str], object],
+) -> None:
+    """Download what is missing of the published files, once the terms have been shown."""
+    missing = [file for file in shelf.files if not shelf.holds(file)]
+    if missing:
+        _check_allowed(shelf, missing, accept_restricted, show)
+        needed = sum(file.size_bytes or file.about_bytes for file in missing)
+        _check_space(shelf.partial, needed + (shelf.dataset.unpacked_bytes or 0))
+    for file in missing:
+        _download(shelf, file, progress, patience)
 
 
 def _check_direct(dataset: Dataset, show: Callable[[str], object]) -> None:
@@ -170,8 +204,9 @@ def _check_direct(dataset: Dataset, show: Callable[[str], object]) -> None:
     if dataset.access == "mirdata":
         got = f"a dataset that is read through mirdata, as {dataset.mirdata_name!r}"
         hint = (
-            f"pip install mirdata, then mirdata.initialize({dataset.mirdata_name!r}) in Python; "
-            f"its homepage is {dataset.homepage}"
+            f"dl101 convert --from mirdata {dataset.mirdata_name} DIRECTORY once mirdata has it "
+            f"(pip install mirdata; in Python, mirdata.initialize({dataset.mirdata_name!r})."
+            f"download()); its homepage is {dataset.homepage}"
         )
     else:
         got = "a dataset that is described only"
@@ -200,7 +235,8 @@ def _check_allowed(
         raise FetchError(
             f"dataset {dataset.name!r}",
             got="DL101_OFFLINE, which forbids the network",
-            expected=f"{' and '.join(f.final_name for f in missing)} in {shelf.folder}",
+            expected=f"{' and '.join(f.final_name for f in missing)} in "
+            f"{shelf.path(missing[0]).parent}",
             hint="unset DL101_OFFLINE, or copy the files there from a machine that has them, or "
             "use an embedded corpus, which needs no network",
         )
@@ -231,7 +267,8 @@ class _Shelf:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self.files = (dataset.annotations, dataset.audio)  # the small one first
+        # the small one first; the pieces of an archive in their order
+        self.files = dataset.files if dataset.reader else (dataset.annotations, dataset.audio)
         self.folder = cache_dir("datasets") / dataset.name
         self.partial = cache_dir("partial", dataset.name)
         self.record_path = self.folder / "fetched.json"
@@ -249,7 +286,8 @@ class _Shelf:
                 ) from None
 
     def path(self, file: RemoteFile) -> Path:
-        return self.folder / file.final_name
+        """Return where a verified file is kept; an archive to convert waits beside its parts."""
+        return (self.partial if self.dataset.reader else self.folder) / file.final_name
 
     def expected(self, name: str) -> tuple[int | None, str | None]:
         """Return the size and SHA-256 that a file must have, as far as they are known."""
@@ -271,9 +309,12 @@ class _Shelf:
         suffix = Path(name).suffix
         with path.open("rb") as content:
             head = content.read(64)
+        signature = SIGNATURES.get(suffix, b"")
+        if suffix == ".zip" and any(f.name == f"{Path(name).stem}.z01" for f in self.files):
+            signature = b""  # the last piece of an archive begins in the middle of it
         if suffix == ".pyjama":
             head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-        if not head.startswith(SIGNATURES.get(suffix, b"")):
+        if not head.startswith(signature):
             raise _Failure(f"{name} does not start like a {suffix} file: {head[:20]!r}", final=True)
         sha256 = file_hash(str(path))
         if expected_sha256 not in (None, sha256):
@@ -299,11 +340,45 @@ class _Shelf:
             self._save({file.final_name: facts})
         return True
 
-    def install(self, file: RemoteFile, ready: Path, facts: dict[str, dict]) -> None:
+    def holds_pair(self) -> bool:
+        """Return whether the converted pair is there, as it was; refuse one that has changed."""
+        paths = [self.folder / name for name in self.dataset.pair_names]
+        if not all(path.is_file() for path in paths):
+            return False
+        if paths[0].name in self.record:
+            return False  # as published: an earlier dl101 did not convert it
+        for path in paths:
+            recorded, now = self.record.get(_PAIR + path.name, {}), path.stat()
+            if recorded.get("time_ns") == now.st_mtime_ns and recorded["size_bytes"] == now.st_size:
+                continue
+            try:
+                self._save(self.pair_facts(path.name, path))
+            except _Failure as failure:
+                raise FetchError(
+                    str(path),
+                    got=f"a file that is not what it was: {failure}",
+                    expected="the file as it was converted",
+                    hint=f"delete {self.folder} and fetch the dataset again",
+                ) from failure
+        return True
+
+    def pair_facts(self, name: str, path: Path) -> dict[str, dict]:
+        """Return the record of a converted file, which must be as it is recorded, if it is."""
+        key = _PAIR + name  # a published file may have the same name
+        return {key: {**self.check(key, path), "time_ns": path.stat().st_mtime_ns}}
+
+    def install(self, target: Path, ready: Path, facts: dict[str, dict]) -> None:
         """Move a verified file into the cache. The record comes first: it must not be missing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._save(facts)
-        os.replace(ready, self.path(file))
+        os.replace(ready, target)
+
+    def forget(self, files: Iterable[RemoteFile]) -> None:
+        """Delete files that cannot be used, and what is recorded of them."""
+        for file in files:
+            _forget(self.path(file))
+            self.record.pop(file.name, None)
+        self._save({})
 
     def _save(self, facts: dict[str, dict]) -> None:
         self.record = {**self.record, **facts}
@@ -478,20 +553,20 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-# ---- Verify and unpack -------------------------------------------------------------------------
+# ---- Verify, unpack, convert -------------------------------------------------------------------
 
 
 def _accept(shelf: _Shelf, file: RemoteFile, part: Path) -> None:
     """Verify a complete download, unpack it where it is an archive, and put it into the cache."""
     facts = {file.name: shelf.check(file.name, part)}
     if file.member is None:
-        shelf.install(file, part, facts)
+        shelf.install(shelf.path(file), part, facts)
         return
     unpacked = shelf.partial / f"{file.member}.unpacked"
     try:
         _unpack(part, file.member, unpacked)
         facts[file.member] = shelf.check(file.member, unpacked)
-        shelf.install(file, unpacked, facts)
+        shelf.install(shelf.path(file), unpacked, facts)
     finally:
         _forget(unpacked)
 
@@ -499,43 +574,58 @@ def _accept(shelf: _Shelf, file: RemoteFile, part: Path) -> None:
 def _unpack(archive: Path, member: str, target: Path) -> None:
     """Write the one expected file of a zip archive to ``target``; an unsafe archive is refused."""
     try:
-        with zipfile.ZipFile(archive) as content:
+        with opened([archive]) as content:
             infos = content.infolist()
-            for info in infos:
-                _check_member(info)
-            found = [info for info in infos if _base_name(info) == member]
+            found = [info for info in infos if base_name(info) == member]
             if len(found) != 1:
                 names = ", ".join(info.filename for info in infos[:10])
-                raise _Failure(
-                    f"{len(found)} files {member!r} in the archive ({names})", final=True
-                )
-            limit = max(ALWAYS_UNPACKED_BYTES, LARGEST_RATIO * archive.stat().st_size)
-            if sum(info.file_size for info in infos) > limit:
-                raise _Failure(f"an archive that unpacks to more than {limit} bytes", final=True)
+                raise ArchiveError(f"{len(found)} files {member!r} in the archive ({names})")
             _check_space(target.parent, found[0].file_size)
-            # An archive that lies about a size is cut off there by zipfile and fails its checksum.
             with content.open(found[0]) as source, target.open("wb") as out:
                 shutil.copyfileobj(source, out, CHUNK_BYTES)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise _Failure(f"an archive that cannot be unpacked: {error}", final=True) from error
+    except ArchiveError as error:
+        raise _Failure(str(error), final=True) from error
 
 
-def _check_member(info: zipfile.ZipInfo) -> None:
-    """Refuse paths that leave the target, links, devices, and compression we do not expect."""
-    name = info.filename.replace("\\", "/")
-    if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in name.split("/"):
-        raise _Failure(f"an archive with a path outside it, {info.filename!r}", final=True)
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise _Failure(f"an archive with a link or device, {info.filename!r}", final=True)
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise _Failure(f"an archive with compression {info.compress_type}", final=True)
-
-
-def _base_name(info: zipfile.ZipInfo) -> str | None:
-    """Return a member's name without folders; None for folders and macOS's shadow files."""
-    path = PurePosixPath(info.filename)
-    return None if info.is_dir() or path.parts[0] == "__MACOSX" else path.name
+def _convert(shelf: _Shelf, progress: bool, show: Callable[[str], object]) -> None:
+    """Turn the verified archives of a dataset into the pair, and delete them."""
+    dataset = shelf.dataset
+    targets = [shelf.folder / name for name in dataset.pair_names]
+    ready = [shelf.partial / f"{target.name}.unpacked" for target in targets]
+    job = readers.Job([shelf.path(file) for file in shelf.files], shelf.partial, progress)
+    try:
+        readers.convert(dataset.reader, job, *ready)
+        shelf.record.pop(dataset.pair_names[0], None)
+        for target, path in zip(targets, ready, strict=True):
+            # Another version of a decoder may give other bytes than the conversion before.
+            shelf.record.pop(_PAIR + target.name, None)
+            shelf.install(target, path, shelf.pair_facts(target.name, path))
+    except (ArchiveError, DataError) as error:
+        # What has the right hash was published so; anything else may have been spoilt on the way.
+        doubtful = [file for file in shelf.files if not file.sha256]
+        shelf.forget(doubtful)
+        hint = "report it: the archive is as published" if not doubtful else "fetch it again"
+        raise FetchError(
+            f"dataset {dataset.name!r}, {' and '.join(file.name for file in shelf.files)}",
+            got=str(error),
+            expected=f"an archive that the reader {dataset.reader!r} can convert",
+            hint=hint,
+        ) from error
+    except FetchError:
+        raise
+    except OSError as error:
+        raise FetchError(
+            f"dataset {dataset.name!r}, converting it",
+            got=str(error),
+            expected=f"room and permission to write to {shelf.partial} and {shelf.folder}",
+            hint="free some space and run the same again: what was downloaded is kept",
+        ) from error
+    finally:
+        _forget(*ready)
+    if job.left_out:
+        show(f"Left out, because they cannot be read: {'; '.join(job.left_out)}")
+    for file in shelf.files:
+        _forget(shelf.path(file))
 
 
 def _readable(n_bytes: int) -> str:

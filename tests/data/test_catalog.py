@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dl101.data import source
+from dl101.data import readers, source, splits
 from dl101.data.catalog import DATASETS, lookup
 from dl101.data.catalog_entries import ENTRIES
 from dl101.data.fetch import describe, fetch
@@ -22,6 +22,13 @@ TUTORIAL_PAIRS = {
     "rwc-pop_chord",
     "cover1000",
     "datacos-benchmark",
+}
+CONVERTED = {
+    "nsynth-guitar": "nsynth",
+    "mtt-ssl": "mtt_ssl",
+    "musdb18": "musdb18",
+    "cover1000": "crema",
+    "datacos-benchmark": "crema",
 }
 CHECKSUM = {"md5": 32, "sha1": 40}
 
@@ -38,8 +45,13 @@ def test_names_are_unique():
     assert len(set(names)) == len(names) == len(DATASETS)
 
 
-def test_exactly_the_pairs_are_direct():
-    assert {name for name, entry in DATASETS.items() if entry.access == "direct"} == TUTORIAL_PAIRS
+def test_what_is_direct_and_by_which_reader():
+    direct = {name: entry.reader for name, entry in DATASETS.items() if entry.access == "direct"}
+    assert set(direct) == TUTORIAL_PAIRS | set(CONVERTED)
+    assert {name: reader for name, reader in direct.items() if reader} == CONVERTED
+    assert set(CONVERTED.values()) == set(readers.READERS)
+    features = {name for name, entry in DATASETS.items() if entry.holds == "features"}
+    assert features == {"cover1000", "datacos-benchmark"}
 
 
 def test_datasets_of_the_field_are_there():
@@ -71,7 +83,18 @@ def test_access_agrees_with_files(name):
     dataset = lookup(name)
     assert dataset.access in ("direct", "mirdata", "described")
     assert (dataset.access == "mirdata") == bool(dataset.mirdata_name)
+    assert not dataset.reader or dataset.access == "direct"
+    assert bool(dataset.reader) == bool(dataset.unpacked_bytes)
     if dataset.access == "direct":
+        audio_name, annotations_name = dataset.pair_names
+        assert audio_name.endswith(("_audio.hdf5", "_feat.hdf5"))
+        assert annotations_name.endswith(".pyjama")
+    if dataset.reader:
+        assert dataset.audio is dataset.annotations is None
+        for file in dataset.files:
+            assert file.about_bytes and file.member is None
+            assert urlsplit(file.urls[0]).scheme == "https"
+    elif dataset.access == "direct":
         assert not dataset.files
         assert dataset.audio.final_name.endswith(".hdf5")
         assert dataset.annotations.final_name.endswith(".pyjama")
@@ -148,12 +171,13 @@ def test_fetch_describes_refuses_and_says_what_to_do(name, cache):
     assert dataset.homepage in error.hint and "OFFLINE" not in str(error)
     if dataset.access == "mirdata":
         assert f"mirdata.initialize({dataset.mirdata_name!r})" in error.hint
+        assert f"dl101 convert --from mirdata {dataset.mirdata_name} " in error.hint
     assert not dataset.restricted or "permission" in error.expected
     assert ".." not in str(error)
     assert not list(cache.rglob("*"))
 
 
-@pytest.mark.parametrize("name", ["musdb18", "gtzan"])
+@pytest.mark.parametrize("name", ["urmp", "gtzan"])
 def test_training_on_it_meets_the_same_refusal(name, capsys):
     with pytest.raises(FetchError, match="fetches itself"):
         source.locate(source.DataConfig(dataset=name))
@@ -171,9 +195,23 @@ def test_description_shows_access_and_terms(name):
 
 
 def test_description_adds_up_the_sizes_that_are_known():
-    assert "3.0 GB" in describe(lookup("mtt-ssl"))
+    text = " ".join(describe(lookup("mtt-ssl")).split())
+    assert "about 3.0 GB to download, about 24.0 GB once converted" in text
     assert "not stated" in describe(lookup("mir-1k"))
     assert "1075.4 GB to download in 5 files" in " ".join(describe(lookup("fma")).split())
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_description_tells_the_safe_split(name):
+    text = " ".join(describe(lookup(name)).split())
+    assert ("safe_split" in text) == bool(splits.advice(name))
+
+
+@pytest.mark.parametrize(
+    "name", ["gtzan", "gtzan-genre", "mtt", "mtt-ssl", "maps", "nsynth-guitar"]
+)
+def test_datasets_with_faulty_splits_have_a_safe_one(name):
+    assert splits.advice(name)
 
 
 def test_unknown_name_suggests_a_near_one():

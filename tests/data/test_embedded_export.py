@@ -223,6 +223,14 @@ def test_a_cluster_gives_the_same_bytes(files, tmp_path, monkeypatch):
     assert again.annotations.read_bytes() == files.annotations.read_bytes()
 
 
+def test_a_version_covers_the_recipes_that_a_recipe_builds_on():
+    assert export._recipe_modules("covers") == {"covers", "chorales", "dances"}
+    assert export._recipe_modules("chorales") == {"chorales"}
+    versions = {name: export.corpus_version(name) for name in export.CORPORA}
+    assert versions["chorales"] == versions["piano"]  # one module
+    assert len(set(versions.values())) == len(versions) - 1
+
+
 def test_minutes_are_turned_into_tracks():
     assert export.tracks_in("chorales", 15.0) == 60
     assert export.tracks_in("chorales", 0.26) == 2

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -93,10 +94,26 @@ def _digest_of(folder: Path, *patterns: str) -> bytes:
 
 
 _FOLDER = Path(__file__).parent
+_IMPORTED = re.compile(r"^from dl101\.data\.embedded\.corpora import (.+)$", re.MULTILINE)
+
+
+def _recipe_modules(module: str) -> set[str]:
+    """Return a recipe's module and those of the recipes that it builds on."""
+    text = (_FOLDER / "corpora" / f"{module}.py").read_text(encoding="utf-8")
+    modules = {module}
+    for names in _IMPORTED.findall(text):
+        for name in names.split(","):
+            modules |= _recipe_modules(name.strip())
+    return modules
+
+
 # Taken when the code is loaded: a file that is edited later must not lend its name to its elder.
 _SHARED_CODE = _digest_of(_FOLDER, "*.py")
 _RECIPE_CODE = {
-    module: _digest_of(_FOLDER / "corpora", f"{module}.py") for module in set(_MODULES.values())
+    module: _digest_of(
+        _FOLDER / "corpora", *(f"{name}.py" for name in sorted(_recipe_modules(module)))
+    )
+    for module in sorted(set(_MODULES.values()))
 }
 
 
