@@ -70,6 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--data-home", type=Path, help="where the dataset is (default: mirdata's)")
     convert.set_defaults(run=_convert)
 
+    experiment = commands.add_parser("experiment", help="run a chapter's experiment")
+    experiment.add_argument("name", nargs="?", help="its name; without one, they are listed")
+    experiment.add_argument("--seed", type=int, nargs="+", default=[0], help="one run for each")
+    experiment.add_argument("--tracks", type=int, help="size of its corpus (default: its own)")
+    experiment.add_argument("--results", type=Path, help="add the results to this JSON file")
+    experiment.set_defaults(run=_experiment)
+
     train = commands.add_parser("train", help="train a system, score it, record the result")
     train.add_argument("config", help="multi_pitch, or the path of a YAML file like it")
     train.add_argument("--scale", choices=("lab", "full"), default="lab")
@@ -157,6 +164,26 @@ def _convert(options: argparse.Namespace) -> None:
     print(f"{report.n_tracks} tracks")
     for what, count in sorted(report.left_out.items()):
         print(f"not converted ({count} tracks): {what}")
+
+
+def _experiment(options: argparse.Namespace) -> None:
+    from dl101.evaluation import results
+    from dl101.experiments import outcome
+
+    if options.name is None:
+        print("\n".join(outcome.names()))
+        return
+    for seed in options.seed:
+        words = ["dl101", "experiment", options.name, "--seed", str(seed)]
+        words += ["--tracks", str(options.tracks)] if options.tracks else []
+        words += ["--results", str(options.results)] if options.results else []
+        for found in outcome.run(options.name, seed=seed, n_tracks=options.tracks):
+            scores = "  ".join(f"{key} {value:.3f}" for key, value in found.metrics.items())
+            print(f"seed {seed}  {found.variant:28} {scores}")
+            if options.results:
+                command = shlex.join(words)
+                record = outcome.as_record(options.name, found, seed=seed, command=command)
+                results.save(options.results, [record])
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -45,6 +45,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "bricks": ("torchaudio_compat", "dsp", "nn.*", "losses", "factory"),
     "training": ("batches", "training"),
     "systems": ("systems.*",),
+    "experiments": ("experiments.*",),
     "surface": ("lab.*", "lab.exercises.*", "cli"),
 }
 WITHOUT_TORCH = ("foundations", "data to arrays", "arrays to judgement")

@@ -4,12 +4,14 @@ Conventions. Audio is ``(time,)`` or ``(1, time)``, any real dtype, at the given
 sound loses its mean, gets a 5 ms fade at both ends and is scaled so that all sounds of one player
 have the same *active level*: the RMS over blocks of 50 ms, leaving out the blocks that are more
 than 30 dB below the loudest one (so that a sound with long rests does not become louder). No sound
-reaches full scale. The sound travels inside the page as MP3: no file, no request.
+reaches full scale. The sound travels inside the page as MP3: no file, no request. With scripts,
+one transport plays all sounds (``dl101/lab/kit.py``): radio buttons, or the keys 1 to 9 while the
+player has the focus, change the sound at the same position, without a gap. Without scripts, one
+plain audio element per sound remains.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping
 from html import escape
@@ -18,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dl101.errors import DataError
-from dl101.lab.show import STYLE, Rendered
+from dl101.lab.kit import KIT_STYLE, SCRIPT, data_uri, encode_picture, sentence
+from dl101.lab.show import Rendered
 from dl101.units import db_to_amplitude, seconds_to_samples
 
 LEVEL_DB = -20.0  # active level aimed at, re full scale
@@ -29,16 +32,10 @@ BLOCK_S = 0.05
 GATE_DB = -30.0
 SILENCE = 1e-5  # a peak below -100 dB is called silent and not amplified
 BYTES_PER_S = 6_500  # 10 s cost 87 kB in base64
+SPECTROGRAM_WINDOW = 1024  # samples
+SPECTROGRAM_FRAMES = 640  # about one a pixel
+SPECTROGRAM_FLOOR_DB = -70.0
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-
-# Starting one sound pauses the others; without JavaScript the players work independently.
-ONE_AT_A_TIME = (
-    "<script>(function(){if(window.dl101OneAtATime)return;window.dl101OneAtATime=true;"
-    "document.addEventListener('play',function(e){var t=e.target;"
-    "if(!t.closest||!t.closest('.dl101-player'))return;"
-    "document.querySelectorAll('.dl101-player audio').forEach(function(a){if(a!==t)a.pause()})"
-    "},true)})()</script>"
-)
 
 
 def player(
@@ -46,9 +43,11 @@ def player(
     sample_rate: int,
     *,
     caption: str,
+    spectrogram: bool = False,
+    match_levels: bool = True,
     max_duration_s: float = 60.0,
 ) -> None:
-    """Display one audio element per sound, level-matched.
+    """Display sounds with one transport; a change of sound goes on at the same position.
 
     Parameters
     ----------
@@ -58,6 +57,11 @@ def player(
         In Hz, the same for all; one that MP3 knows (8000 to 48000).
     caption
         One sentence: what to listen for.
+    spectrogram
+        Show the spectrogram of the sound that is chosen, with a cursor that moves along; a click
+        goes there.
+    match_levels
+        Bring all sounds to one level; False keeps their ratios (for a lesson about level).
     max_duration_s
         Longest sound accepted; raise it to embed more on purpose.
 
@@ -67,7 +71,14 @@ def player(
         If there is no sound, or one is empty, not finite, of a wrong shape, or too long; if the
         caption is empty; if MP3 does not know the sample rate.
     """
-    audio_elements(sounds, sample_rate, caption=caption, max_duration_s=max_duration_s).display()
+    audio_elements(
+        sounds,
+        sample_rate,
+        caption=caption,
+        spectrogram=spectrogram,
+        match_levels=match_levels,
+        max_duration_s=max_duration_s,
+    ).display()
 
 
 def audio_elements(
@@ -75,45 +86,90 @@ def audio_elements(
     sample_rate: int,
     *,
     caption: str,
+    spectrogram: bool = False,
+    match_levels: bool = True,
     max_duration_s: float = 60.0,
 ) -> Rendered:
     """Return what :func:`player` displays."""
-    if not caption.strip():
-        raise DataError(
-            "player: caption",
-            got=repr(caption),
-            expected="a sentence",
-            hint="say what to listen for",
-        )
-    levelled = level_sounds(sounds, sample_rate, max_duration_s=max_duration_s)
+    sentence("player: caption", caption, "say what to listen for")
+    levelled = level_sounds(sounds, sample_rate, max_duration_s=max_duration_s, match=match_levels)
+    longest_s = max(audio.size for audio in levelled.values()) / sample_rate
     rows, spoken = "", []
     for label, audio in levelled.items():
-        note = f"{audio.size / sample_rate:.1f} s" + ("" if audio.any() else ", silent")
-        data = base64.b64encode(encode_mp3(audio, sample_rate)).decode("ascii")
-        spoken.append(f"{label} ({note})")
-        rows += (
-            '<div style="display:flex;flex-wrap:wrap;align-items:center;gap:.25em 1em;'
-            'margin:.3em 0">'
-            f'<span style="flex:0 1 14em">{escape(label)} <small>({note})</small></span>'
-            f'<audio controls preload="metadata" aria-label="{escape(label)}, {note}" '
-            f'style="flex:1 1 16em;min-width:0;max-width:28em;height:2.5em" '
-            f'src="data:audio/mpeg;base64,{data}"></audio></div>'
-        )
+        spoken.append(f"{label} ({_note(audio, sample_rate)})")
+        rows += audio_row(label, audio, sample_rate, encode_mp3(audio, sample_rate))
+        if spectrogram:
+            rows += _spectrogram(label, audio, sample_rate, longest_s)
     html = (
-        f'{STYLE}<figure class="dl101 dl101-player" role="group" aria-label="{escape(caption)}">'
-        f"{rows}<figcaption>{escape(caption)}</figcaption></figure>{ONE_AT_A_TIME}"
+        f'{KIT_STYLE}<figure class="dl101 dl101-kit dl101-player" role="group" '
+        f'aria-label="{escape(caption)}" data-duration="{longest_s:.4f}" '
+        f'data-lm-suppress-shortcuts="true">'
+        f"{rows}<figcaption>{escape(caption)}</figcaption></figure>{SCRIPT}"
     )
     return Rendered(text=f"Sounds: {', '.join(spoken)}. {caption}", html=html)
 
 
+def audio_row(label: str, audio: NDArray[np.float32], sample_rate: int, mp3: bytes) -> str:
+    """Return a label with a plain audio element, which the script replaces by one transport."""
+    note = _note(audio, sample_rate)
+    return (
+        f'<div class="dl101-row" data-label="{escape(label)}">'
+        f"<span>{escape(label)} <small>({note})</small></span>"
+        f'<audio controls preload="metadata" aria-label="{escape(label)}, {note}" '
+        f'src="{data_uri("audio/mpeg", mp3)}"></audio></div>'
+    )
+
+
+def _note(audio: NDArray[np.float32], sample_rate: int) -> str:
+    return f"{audio.size / sample_rate:.1f} s" + ("" if audio.any() else ", silent")
+
+
+def _spectrogram(
+    label: str, audio: NDArray[np.float32], sample_rate: int, duration_s: float
+) -> str:
+    """Return a picture of level over time and frequency, with a cursor for the script to move."""
+    from matplotlib.figure import Figure
+
+    window = np.hanning(SPECTROGRAM_WINDOW)
+    padded = np.pad(audio, SPECTROGRAM_WINDOW // 2)
+    hop = max(1, padded.size // SPECTROGRAM_FRAMES)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window.size)[::hop]
+    power = np.abs(np.fft.rfft(frames * window)).T ** 2
+    level_db = 10 * np.log10(power / max(float(power.max()), 1e-12) + 1e-12)
+    fig = Figure(figsize=(7.2, 2.2))
+    left, width = 0.09, 0.89
+    ax = fig.add_axes((left, 0.21, width, 0.74))
+    ax.imshow(
+        level_db,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=SPECTROGRAM_FLOOR_DB,
+        vmax=0,
+        extent=(0, audio.size / sample_rate, 0, sample_rate / 2000),
+    )
+    ax.set(xlim=(0, duration_s), xlabel="time (s)", ylabel="frequency (kHz)", facecolor="black")
+    uri = data_uri("image/webp", encode_picture(fig, level=2))
+    return (
+        f'<div class="dl101-spectrum" data-left="{left}" data-width="{width}">'
+        f'<img src="{uri}" alt="Spectrogram of {escape(label)}." style="width:691px">'
+        f'<i class="dl101-cursor" aria-hidden="true"></i></div>'
+    )
+
+
 def level_sounds(
-    sounds: Mapping[str, ArrayLike], sample_rate: int, *, max_duration_s: float = 60.0
+    sounds: Mapping[str, ArrayLike],
+    sample_rate: int,
+    *,
+    max_duration_s: float = 60.0,
+    match: bool = True,
 ) -> dict[str, NDArray[np.float32]]:
     """Return the sounds checked, without mean, faded and at one active level.
 
     All get the same level, ``LEVEL_DB`` or as much less as the peakiest sound needs to stay below
     ``PEAK``, but not less than ``LOWEST_LEVEL_DB``; a sound that would still pass ``PEAK`` gets
-    softer on its own. Silence stays silence.
+    softer on its own. Silence stays silence. With ``match=False`` all sounds get one gain, by which
+    the loudest reaches ``LEVEL_DB`` or the peak ``PEAK``, whichever comes first.
     """
     if not sounds:
         raise DataError(
@@ -134,6 +190,10 @@ def level_sounds(
         + [PEAK * level[label] / peak[label] for label in audible]
     )
     target = max(target, float(db_to_amplitude(LOWEST_LEVEL_DB)))
+    if not match and audible:
+        loudest, highest = max(level.values()), max(peak.values())
+        common = min(float(db_to_amplitude(LEVEL_DB)) / loudest, PEAK / highest)
+        return {label: (common * audio).astype(np.float32) for label, audio in prepared.items()}
     gain = {label: min(target / level[label], PEAK / peak[label]) for label in audible}
     return {
         label: (audio * gain.get(label, 0.0)).astype(np.float32)
@@ -203,8 +263,10 @@ def _prepared(
     return signal
 
 
-def encode_mp3(audio: NDArray[np.float32], sample_rate: int) -> bytes:
-    """Return mono audio as MP3 of at most about ``BYTES_PER_S`` bytes a second.
+def encode_mp3(
+    audio: NDArray[np.float32], sample_rate: int, *, bytes_per_s: float = BYTES_PER_S
+) -> bytes:
+    """Return mono audio as MP3 of at most about ``bytes_per_s`` bytes a second.
 
     Variable bit rate: it keeps length, rate and level (constant bit rate scales by 0.95 and, when
     asked for little, halves the rate). Quality goes down in steps until the sound fits.
@@ -219,7 +281,7 @@ def encode_mp3(audio: NDArray[np.float32], sample_rate: int) -> bytes:
             hint="resample the audio first",
         )
     data = b""
-    limit = BYTES_PER_S * max(1.0, audio.size / sample_rate)
+    limit = bytes_per_s * max(1.0, audio.size / sample_rate)
     for compression_level in (0.2, 0.4, 0.6, 0.8, 0.9):
         file = io.BytesIO()
         soundfile.write(

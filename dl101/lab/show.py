@@ -17,7 +17,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dl101.errors import DataError, ShapeError
 from dl101.repository import BRANCH, REPOSITORY_URL
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from dl101.factory import LayerRow
+    from dl101.lab.costs import LayerCost
 
 FIGURE_LIMIT_BYTES = 90_000  # 120 kB once written in base64
 # dots per inch and number of colours; the first that keeps the file under the limit is taken
@@ -206,8 +206,16 @@ def _cell(value: object) -> str:
     return f"{int(value):,}" if _is_number(value) else str(value)
 
 
-def shape_table(network: nn.Module, input_shape: Sequence[int], *, caption: str = "") -> None:
-    """Display layer, output shape and number of parameters, found by a dry pass of the code.
+def shape_table(
+    network: nn.Module,
+    input_shape: Sequence[int],
+    *,
+    caption: str = "",
+    sample_rate: float | None = None,
+    hop_samples: int = 1,
+    time_axis: int = -1,
+) -> None:
+    """Display shapes, parameters, multiply-adds and receptive fields, found by a dry pass.
 
     Parameters
     ----------
@@ -217,65 +225,66 @@ def shape_table(network: nn.Module, input_shape: Sequence[int], *, caption: str 
         Shape of one input, without the batch axis.
     caption
         Replaces the standard caption.
+    sample_rate
+        In Hz; when given, receptive fields are shown in ms too.
+    hop_samples
+        Samples from one step of the input's time axis to the next; 1 for a waveform.
+    time_axis
+        Where time is in ``input_shape``.
 
     Raises
     ------
     ShapeError
         If the network does not accept an input of this shape.
+
+    Notes
+    -----
+    What counts as a multiply-add and how far a receptive field reaches: see ``lab/costs.py``. Where
+    the input has one axis only, nothing is said about receptive fields.
     """
-    rows = layer_rows(network, input_shape)
-    total = sum(parameter.numel() for parameter in network.parameters())
-    cells: list[list[object]] = [["input", None, _shape(input_shape), None]]
-    cells += [[row.layer, row.type, _shape(row.output_shape), row.parameters] for row in rows]
-    cells.append(["all", None, None, total])
-    caption = caption or (
-        f"Shapes without the batch axis, for an input of {_shape(input_shape)}; "
-        f"{total:,} parameters in all."
-    )
-    show_table(cells, ("place", "layer", "output shape", "parameters"), caption=caption)
+    rows = layer_rows(network, input_shape, time_axis=time_axis)
+    n_parameters = sum(parameter.numel() for parameter in network.parameters())
+    n_multiply_adds = sum(row.multiply_adds for row in rows)
+    columns = ["place", "layer", "output shape", "parameters", "multiply-adds"]
+    cells: list[list[object]] = [["input", None, _shape(input_shape), None, None]]
+    cells += [[r.layer, r.type, _shape(r.output_shape), *r[3:5]] for r in rows]
+    cells.append(["all", None, None, n_parameters, n_multiply_adds])
+    if len(input_shape) > 1:
+        unit = "" if sample_rate is None else " (samples)" if hop_samples == 1 else " (frames)"
+        columns.append("receptive field" + unit)
+        fields = [1, *(row.field for row in rows), None]
+        cells = [[*row, n] for row, n in zip(cells, fields, strict=True)]
+        if sample_rate is not None:
+            columns.append("(ms)")
+            step_ms = 1000 * hop_samples / sample_rate
+            cells = [[*row, row[-1] and _ms(row[-1] * step_ms)] for row in cells]
+    if not caption:
+        caption = (
+            f"Shapes without the batch axis, for an input of {_shape(input_shape)}; "
+            f"{n_parameters:,} parameters and {n_multiply_adds:,} multiply-adds in all."
+        )
+        if len(input_shape) > 1:
+            caption += " The receptive field is along time, in steps of the input."
+    show_table(cells, columns, caption=caption)
 
 
 def _shape(shape: Sequence[int]) -> str:
     return " × ".join(str(size) for size in shape)
 
 
-def layer_rows(network: nn.Module, input_shape: Sequence[int]) -> list[LayerRow]:
-    """Return one row per layer, in the order of execution; see :func:`shape_table`.
+def _ms(duration_ms: float) -> float | int:
+    """Round to what is worth reading."""
+    return round(duration_ms) if duration_ms >= 100 else float(f"{duration_ms:.3g}")
 
-    A network of the factory lists the layers of its file. Of any other module, those that have no
-    parts of their own are listed, and those that hold parameters beside their parts; a layer used
-    twice counts its parameters once. The pass runs on a copy on torch's *meta* device: shapes are
-    worked out, nothing is computed.
-    """
-    import copy
 
-    import torch
+def layer_rows(
+    network: nn.Module, input_shape: Sequence[int], *, time_axis: int = -1
+) -> list[LayerCost]:
+    """Return one row per layer, in the order of execution; see :func:`shape_table`."""
+    from dl101.lab.costs import layer_costs
 
-    from dl101.factory import LayerRow, Network
-
-    if isinstance(network, Network) and tuple(network.input_shape) == tuple(input_shape):
-        return network.describe()
-    twin = copy.deepcopy(network).to("meta").eval()
-    rows: list[LayerRow] = []
-    counted: set[int] = set()
-
-    def record(name: str) -> Any:
-        def hook(module: nn.Module, inputs: object, output: object) -> None:
-            is_leaf = not any(module.children())
-            own = [p for p in module.parameters(recurse=is_leaf) if id(p) not in counted]
-            counted.update(map(id, own))
-            n_parameters = sum(parameter.numel() for parameter in own)
-            if isinstance(output, torch.Tensor) and (n_parameters or is_leaf):
-                shape = tuple(output.shape[1:])
-                rows.append(LayerRow(name or "whole", type(module).__name__, shape, n_parameters))
-
-        return hook
-
-    for name, module in twin.named_modules():
-        module.register_forward_hook(record(name))
     try:
-        with torch.no_grad():
-            twin(torch.empty((1, *input_shape), device="meta"))
+        return layer_costs(network, input_shape, time_axis=time_axis)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ShapeError(
             f"shape table of {type(network).__name__}",
@@ -283,7 +292,6 @@ def layer_rows(network: nn.Module, input_shape: Sequence[int]) -> list[LayerRow]
             expected="an input shape, without batch, that the network accepts",
             hint="pass the shape of one item of the dataset",
         ) from error
-    return rows
 
 
 def figure_with_alt(fig: Figure, alt: str, caption: str) -> None:

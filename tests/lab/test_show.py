@@ -116,7 +116,7 @@ def test_shape_table_of_a_factory_network(capsys):
     network = build_model(spec, (6, 10, 8))
     show.shape_table(network, (6, 10, 8))
     text = capsys.readouterr().out
-    assert "14 parameters in all" in text
+    assert "14 parameters and 960 multiply-adds in all" in text
     assert "2 × 10 × 8" in text
     assert "Conv2d" in text
     show.shape_table(network, (6, 10, 99))  # another length than it was built for

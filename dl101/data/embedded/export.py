@@ -49,7 +49,8 @@ LICENCE = (
     "licence, the scores are in the public domain"
 )
 BLOCK_S = 60.0  # of audio
-SMALL_S = 300.0  # of audio, below which starting processes costs more than it saves
+FEATURE_BLOCK_S = 3600.0  # features are made much faster than sound
+SMALL_BLOCKS = 5  # below which starting processes costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,9 @@ def _checked(name: str, n_tracks: int | None, seed: int, n_jobs: int | None) -> 
 
 
 def _blocks(name: str, n_tracks: int) -> list[range]:
-    size = max(1, round(BLOCK_S / recipe(name).duration_s))
+    found = recipe(name)
+    block_s = BLOCK_S if found.holds == "audio" else FEATURE_BLOCK_S
+    size = max(1, round(block_s / found.duration_s))
     return [range(n_tracks)[start : start + size] for start in range(0, n_tracks, size)]
 
 
@@ -281,9 +284,8 @@ def _render_blocks(
         for block in _blocks(name, n_tracks)
         if not (parts / f"{_block_name(block)}.json").is_file()
     ]
-    n_seconds = sum(map(len, missing)) * recipe(name).duration_s
     if n_jobs is None:
-        n_jobs = 1 if n_seconds < SMALL_S or len(missing) < 2 else -1
+        n_jobs = 1 if len(missing) < SMALL_BLOCKS else -1
     if n_jobs == 1:
         done: Iterator = (_render_block(name, parts, block, seed, stems) for block in missing)
     else:

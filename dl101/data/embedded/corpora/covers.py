@@ -1,0 +1,529 @@
+"""``covers``: which recordings are of the same work? Versions, as pitch-class profiles over time.
+
+Conventions: a *work* is a tune, a *performance* one arrangement of it; all performances of a work
+are its *clique*. Works are the melodies of Bach's chorales (of which he harmonised many more than
+once: real versions) and traditional dance tunes (often printed in two settings). Performances
+differ in key, tempo (which drifts and may change midway), metre and ornaments, sections left out,
+repeated or in another order, voices left out, accompaniment and chords.
+
+Items hold features, shape (12, frames), at :data:`FRAME_RATE_HZ`: row 0 is C. The main item (role
+``degraded``) is what a network that estimates pitch classes from audio might give, probabilities in
+[0, 1] with the errors of such estimates: overtones heard as fifths and thirds, mistuning, smearing,
+attacks, confusions. It stands for the ``crema`` features with which cover song datasets are
+published (McFee and Bello, "Structured training for large-vocabulary chord recognition", 2017).
+With extras, role ``clean`` is the truth: the energy of each pitch class, straight from the notes.
+:func:`render_audio` plays a performance.
+
+The work of each performance is drawn independently: a few works are frequent, most are rare. So
+the cliques have a long tail of sizes (about a third of the default corpus has no other version),
+they grow with the corpus, and neither the number of a track nor its neighbours say anything about
+its work. Splits go by work and are those of ``chorales`` and ``dances``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+from scipy.signal import lfilter
+
+from dl101.data.embedded import performer
+from dl101.data.embedded.annotations import DEFINITIONS, labels
+from dl101.data.embedded.arranger import Line, accompany
+from dl101.data.embedded.corpora import chorales, dances
+from dl101.data.embedded.harmony import ChordSpan, analyse_chorale, harmonise
+from dl101.data.embedded.performer import CONDITIONS, Part, TimeMap, choose, draw
+from dl101.data.embedded.recipe import Item, Recipe, generator, track_split
+from dl101.data.embedded.renderer import SAMPLE_RATE, Notes
+from dl101.data.embedded.scores import Chorale, Dance, ScoreVoice, load_chorales, load_dances
+from dl101.data.embedded.styles import STYLES, Style
+from dl101.data.splits import SIDES
+
+DURATION_S = 60.0  # the longest performance; the shortest is half as long
+FRAME_RATE_HZ = 44100 / 4096
+CHORALES = 0.35  # of new works
+RAREST = 0.015  # smaller: larger cliques; the chance of a work is 1 / (its rank's share + this)
+CHORALE_BPM = (56.0, 112.0)
+TEMPO_FACTOR = (0.7, 1.45)
+SIMPLE_METERS = ("4/4", "3/4", "2/4", "6/8", "9/8")
+
+
+@dataclass(frozen=True, eq=False)
+class Performance:
+    """One performance: ``notes`` holds its parts in seconds, ``melody`` first where it sounds.
+
+    ``tempo_bpm`` is that of the beginning, in quarter notes (dotted ones in 6/8 and 9/8).
+    """
+
+    work_id: str
+    performance_id: str
+    title: str
+    split: str
+    tempo_bpm: float
+    tuning_cents: float
+    duration_s: float
+    notes: Mapping[str, Notes]
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames of its features."""
+        return int(self.duration_s * FRAME_RATE_HZ)
+
+
+# --- which work ---
+
+
+@lru_cache(maxsize=16)
+def works(split: str, seed: int) -> tuple[tuple[str, tuple], ...]:
+    """Return the works of a split, the most frequent ones first: name and versions."""
+    rng = np.random.default_rng([seed, SIDES.index(split), 2])
+    queues: list[list[tuple[str, tuple]]] = []
+    for prefix, pieces, name_of, splits in (
+        ("chorale", load_chorales(), lambda piece: piece.tune, chorales.tune_splits()),
+        ("dance", load_dances(), lambda piece: piece.work, dances.work_splits()),
+    ):
+        groups: dict[str, list] = {}
+        for piece in pieces:
+            if splits[name_of(piece)] == split:
+                groups.setdefault(f"{prefix}-{name_of(piece)}", []).append(piece)
+        named = [
+            (name, tuple(group[i] for i in rng.permutation(len(group))))
+            for name, group in groups.items()
+        ]
+        queues.append([named[i] for i in rng.permutation(len(named))])
+    order = []
+    while queues[0] or queues[1]:
+        turn = 0 if queues[0] and (rng.random() < CHORALES or not queues[1]) else 1
+        order.append(queues[turn].pop())
+    return tuple(order)
+
+
+def work_of(index: int, seed: int) -> tuple[str, tuple]:
+    """Return the work of a track: its name and its versions."""
+    found = works(track_split(index)[0], seed)
+    chance = 1.0 / ((np.arange(len(found)) + 0.5) / len(found) + RAREST)
+    draws = generator(seed, index, 3).random() * chance.sum()
+    return found[int(np.searchsorted(np.cumsum(chance), draws))]
+
+
+# --- arranging ---
+
+
+@dataclass(frozen=True, eq=False)
+class _Score:
+    """A version of a work, ready to be arranged."""
+
+    title: str
+    lines: Mapping[str, Line]  # ``melody`` first
+    sections: NDArray[np.float64]  # (sections, 2), quarters
+    quarter_bpm: tuple[float, float]
+    bar_quarters: float
+    begin_quarters: float
+    n_quarters: float
+    tonic: int
+    mode: str
+    chords: tuple[ChordSpan, ...] | None  # None: to be found for the melody
+    compound: bool  # beats of three eighths
+
+
+def _line(voice: ScoreVoice, velocity: float) -> Line:
+    n = voice.onsets_quarters.size
+    return Line(
+        voice.onsets_quarters, voice.durations_quarters, voice.pitches_midi, np.full(n, velocity)
+    )
+
+
+@lru_cache(maxsize=512)
+def _chorale_chords(bwv: str) -> tuple[ChordSpan, ...]:
+    return analyse_chorale(next(piece for piece in load_chorales() if piece.bwv == bwv))
+
+
+def _meter(text: str) -> tuple[float, bool]:
+    """Return the length of a bar in quarters, and whether its beats have three eighths."""
+    text = text if text in SIMPLE_METERS else "4/4"
+    beats, unit = map(int, text.split("/"))
+    return 4.0 * beats / unit, unit == 8
+
+
+def _chorale_score(chorale: Chorale, rng: np.random.Generator) -> _Score:
+    names = {"soprano": "melody"}
+    lines = {names.get(name, name): _line(voice, 0.8) for name, voice in chorale.voices.items()}
+    cuts = np.unique([0.0, *chorale.fermatas_quarters[:, 1], chorale.duration_quarters])
+    bar, compound = _meter(chorale.meter)
+    tonic = int(chorale.voices["bass"].pitches_midi[-1] % 12)
+    pitches = np.concatenate([voice.pitches_midi for voice in chorale.voices.values()])
+    major = np.sum((pitches - tonic) % 12 == 4) >= np.sum((pitches - tonic) % 12 == 3)
+    return _Score(
+        title=chorale.title,
+        lines=lines,
+        sections=np.stack([cuts[:-1], cuts[1:]], axis=1),
+        quarter_bpm=CHORALE_BPM,
+        bar_quarters=bar,
+        begin_quarters=0.0,
+        n_quarters=chorale.duration_quarters,
+        tonic=tonic,
+        mode="major" if major else "minor",
+        chords=_chorale_chords(chorale.bwv) if rng.random() < 0.75 else None,
+        compound=compound,
+    )
+
+
+def _dance_score(dance: Dance) -> _Score:
+    going = dances.feel(dance)
+    low, high = going.tempo_bpm
+    bar, compound = _meter(dance.meter)
+    return _Score(
+        title=dance.title,
+        lines={"melody": _line(dance.melody, 0.8)},
+        sections=dance.sections_quarters,
+        quarter_bpm=(low * going.beat_quarters, high * going.beat_quarters),
+        bar_quarters=bar,
+        begin_quarters=dance.pickup_quarters,
+        n_quarters=dance.duration_quarters,
+        tonic=dance.tonic,
+        mode=dance.mode,
+        chords=None,
+        compound=compound,
+    )
+
+
+def _styles_for(score: _Score) -> list[Style]:
+    """Return the styles of accompaniment whose bars fit the metre."""
+    fitting = [
+        style
+        for style in STYLES.values()
+        if (style.beat_quarters == 1.5) == score.compound
+        and score.bar_quarters % style.bar_quarters == 0.0
+    ]
+    return fitting or [STYLES["march"]]
+
+
+def _accompanied(score: _Score, rng: np.random.Generator) -> dict[str, Line]:
+    """Return the melody with a new accompaniment."""
+    melody = score.lines["melody"]
+    chords = score.chords or harmonise(
+        melody, score.tonic, score.mode,
+        grid_quarters=score.bar_quarters / int(rng.integers(1, 3)),
+        bar_quarters=score.bar_quarters, n_quarters=score.n_quarters, rng=rng,
+        begin_quarters=score.begin_quarters,
+        section_ends_quarters=score.sections[:-1, 1] + score.begin_quarters,
+        freedom=draw(rng, (0.05, 0.4)),
+    )  # fmt: skip
+    styles = _styles_for(score)
+    style = styles[int(rng.integers(len(styles)))]
+    chances = {"comping": 0.85, "bass": 0.6, "pad": 0.3}
+    roles = [role for role, chance in chances.items() if rng.random() < chance]
+    behind = accompany(
+        chords, style, score.n_quarters, rng, roles, begin_quarters=score.begin_quarters
+    )
+    return {"melody": melody} | {role: line for role, line in behind.items()}
+
+
+def _voices(score: _Score, rng: np.random.Generator) -> dict[str, Line]:
+    """Return the written voices, some left out; rarely the melody itself."""
+    kept = {name: line for name, line in score.lines.items() if rng.random() > 0.2}
+    if len(kept) < 2:
+        return dict(score.lines)
+    if "melody" not in kept and rng.random() < 0.7:
+        kept = {"melody": score.lines["melody"]} | kept
+    return kept
+
+
+def ornament(line: Line, scale: NDArray[np.int64], rate: float, rng: np.random.Generator) -> Line:
+    """Return a melody with ornaments on about a share ``rate`` of its longer notes.
+
+    Passing notes fill thirds, turns go to the next note of the scale and back, notes are repeated,
+    and pairs of equal notes become dotted ones, long before short or the reverse.
+    """
+    notes = []
+    onsets, durations = line.onsets_quarters.tolist(), line.durations_quarters.tolist()
+    pitches, velocities = line.pitches_midi.tolist(), line.velocities.tolist()
+    chances = rng.random((len(onsets), 2))
+    for i, (chance, kind) in enumerate(chances.tolist()):
+        onset, length, pitch, velocity = onsets[i], durations[i], pitches[i], velocities[i]
+        follows = i + 1 < len(onsets) and onsets[i + 1] - onset - length < 1e-6
+        if chance >= rate or length < 0.45 or length > 4.0:
+            notes.append((onset, length, pitch, velocity))
+            continue
+        between = [
+            p for p in range(min(pitch, pitches[i + 1]) + 1, max(pitch, pitches[i + 1]))
+            if p % 12 in scale
+        ] if follows else []  # fmt: skip
+        if between and len(between) < 3 and kind < 0.45:
+            steps = sorted(between, reverse=pitches[i + 1] < pitch)
+            each = length / 2 / len(steps)
+            notes.append((onset, length / 2, pitch, velocity))
+            notes += [
+                (onset + length / 2 + k * each, each, p, 0.85 * velocity)
+                for k, p in enumerate(steps)
+            ]
+        elif kind < 0.65:
+            above = next(p for p in range(pitch + 1, pitch + 5) if p % 12 in scale or p > pitch + 3)
+            for k, p in enumerate((pitch, above, pitch)):
+                notes.append((onset + k * length / 3, length / 3, p, velocity))
+        elif kind < 0.8 or not follows or durations[i + 1] != length:
+            notes += [(onset + k * length / 2, length / 2, pitch, velocity) for k in range(2)]
+        else:
+            long = 1.5 if kind < 0.93 else 0.5
+            notes.append((onset, long * length, pitch, velocity))
+            onsets[i + 1], durations[i + 1] = onset + long * length, (2.0 - long) * length
+    columns = np.array(notes).T
+    return Line(columns[0], columns[1], columns[2].astype(np.int64), columns[3])
+
+
+def _plan(score: _Score, n_wanted: float, rng: np.random.Generator) -> list[tuple[float, float]]:
+    """Return which stretches of the score are played, until ``n_wanted`` quarters are filled."""
+    order = [(float(begin), float(end)) for begin, end in score.sections]
+    if len(order) > 2 and rng.random() < 0.35:
+        del order[int(rng.integers(len(order)))]
+    if rng.random() < 0.35:
+        first = int(rng.integers(len(order)))
+        order = order[first:] + order[:first]
+    if rng.random() < 0.15:
+        order = [order[i] for i in rng.permutation(len(order))]
+    if rng.random() < 0.5:
+        order = [stretch for stretch in order for _ in range(2)]
+    if rng.random() < 0.2:  # begin within a section, at a bar line
+        begin, end = order[0]
+        later = begin + score.bar_quarters * int(rng.integers(1, 4))
+        order[0] = (later, end) if later < end - score.bar_quarters else (begin, end)
+    played: list[tuple[float, float]] = []
+    while sum(end - begin for begin, end in played) < n_wanted:
+        played += order
+    return played
+
+
+def _cut(line: Line, stretches: Sequence[tuple[float, float]]) -> Line:
+    """Return what a line has in stretches of the score, played one after another."""
+    columns, at = [], 0.0
+    for begin, end in stretches:
+        first, last = np.searchsorted(line.onsets_quarters, [begin - 1e-9, end - 1e-9])
+        onsets = line.onsets_quarters[first:last]
+        durations = np.minimum(line.durations_quarters[first:last], end - onsets)
+        columns.append(
+            (
+                onsets - begin + at,
+                durations,
+                line.pitches_midi[first:last],
+                line.velocities[first:last],
+            )
+        )
+        at += end - begin
+    return Line(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+
+
+def _tempo(n_quarters: float, quarter_bpm: float, rng: np.random.Generator) -> TimeMap:
+    """Return a tempo that drifts and, now and then, changes for good."""
+    steady = performer.time_map(n_quarters, quarter_bpm, rng, drift=0.12)
+    steps = np.diff(steady.seconds)
+    while rng.random() < 0.3:
+        change = int(rng.integers(steps.size // 8, steps.size))
+        steps[change:] *= np.exp(rng.uniform(-0.35, 0.35))
+    return TimeMap(steady.quarters, np.concatenate([[0.0], np.cumsum(steps)]))
+
+
+def perform(index: int, *, seed: int = 0, duration_s: float = DURATION_S) -> Performance:
+    """Arrange and time performance number ``index``: the same arguments give the same notes."""
+    split = track_split(index)[0]
+    work_id, versions = work_of(index, seed)
+    rng = generator(seed, index)
+    piece = versions[int(rng.integers(len(versions)))]
+    score = _chorale_score(piece, rng) if isinstance(piece, Chorale) else _dance_score(piece)
+
+    weight = np.bincount(score.lines["melody"].pitches_midi % 12, minlength=12)
+    rate = draw(rng, (0.0, 0.45))
+    ornamented = ornament(
+        score.lines["melody"], np.flatnonzero(weight > 0.02 * weight.sum()), rate, rng
+    )
+    score = replace(score, lines={**score.lines, "melody": ornamented})
+    as_written = len(score.lines) > 1 and rng.random() < 0.5
+    lines = _voices(score, rng) if as_written else _accompanied(score, rng)
+
+    length_s = draw(rng, (0.5, 1.0)) * duration_s
+    low, high = np.log(TEMPO_FACTOR)
+    quarter_bpm = draw(rng, score.quarter_bpm) * float(np.exp(rng.uniform(low, high)))
+    stretches = _plan(score, 1.5 * length_s * quarter_bpm / 60.0, rng)
+    n_quarters = sum(end - begin for begin, end in stretches)
+    tempo = _tempo(n_quarters, quarter_bpm, rng)
+    transposition = int(rng.integers(-6, 6))
+    notes = {}
+    for name, line in lines.items():
+        octave = 12 * int(rng.choice([-1, 0, 0, 1])) if name == "melody" else 0
+        loudness = draw(rng, (0.75, 1.0) if name == "melody" else (0.45, 0.9))
+        moved = _cut(line, stretches)
+        moved = replace(
+            moved,
+            pitches_midi=moved.pitches_midi + transposition + octave,
+            velocities=moved.velocities * loudness,
+        )
+        notes[name] = performer.skeleton(moved, tempo, length_s)
+    return Performance(
+        work_id=work_id,
+        performance_id=f"{work_id}-{index:05d}",
+        title=score.title,
+        split=split,
+        tempo_bpm=quarter_bpm / (1.5 if score.compound else 1.0),
+        tuning_cents=draw(rng, CONDITIONS[split].tuning_cents),
+        duration_s=length_s,
+        notes={name: part for name, part in notes.items() if part.onsets_s.size},
+    )
+
+
+# --- features ---
+
+
+def clean_profile(performance: Performance) -> NDArray[np.float64]:
+    """Return the energy of each pitch class, from the notes themselves, shape (12, frames).
+
+    A note of velocity v has the energy v**2 while it sounds; a frame holds the mean over its time,
+    ``[k, k + 1) / FRAME_RATE_HZ``. Notes of one pitch class add.
+    """
+    parts = performance.notes.values()
+    begin = np.concatenate([part.onsets_s for part in parts]) * FRAME_RATE_HZ
+    end = begin + np.concatenate([part.durations_s for part in parts]) * FRAME_RATE_HZ
+    row = np.concatenate([part.pitches_midi for part in parts]) % 12
+    energy = np.concatenate([part.velocities for part in parts]) ** 2
+    n = performance.n_frames
+    # A note adds its energy at its begin and takes it away at its end. Both are steps, whose mean
+    # over each frame is a share in the frame where they fall and all of the frames after it.
+    change = np.zeros((12, n + 2))
+    for time, sign in ((begin, 1.0), (end, -1.0)):
+        time = np.clip(time, 0.0, n)
+        frame = time.astype(int)
+        share = 1.0 - (time - frame)
+        np.add.at(change, (row, frame), sign * energy * share)
+        np.add.at(change, (row, frame + 1), sign * energy * (1.0 - share))
+    return np.maximum(np.cumsum(change, axis=1)[:, :n], 0.0)
+
+
+def degrade(
+    clean: NDArray[np.float64], tuning_cents: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return what a pitch-class estimator might hear in the sound of a clean profile.
+
+    The order is that of the causes: reverberation and decay, overtones, mistuning, attacks; then
+    the estimator: it weighs levels against their surroundings, errs, smooths over time, and gives
+    probabilities.
+    """
+    n = clean.shape[1]
+    keep = 10.0 ** (-6.0 / (FRAME_RATE_HZ * draw(rng, (0.4, 2.0))))  # in each frame
+    heard = lfilter([1.0 - keep], [1.0, -keep], clean, axis=1) + draw(rng, (0.3, 1.0)) * clean
+    partials = heard.copy()
+    for shift, most in ((7, 0.22), (4, 0.09), (10, 0.03)):  # the third, fifth, seventh partial
+        partials += draw(rng, (0.1 * most, most)) * np.roll(heard, shift, axis=0)
+    off = 0.5 * tuning_cents / 100.0  # estimators correct for the other half
+    toward = np.roll(partials, 1 if off > 0 else -1, axis=0)
+    blurred = (1.0 - abs(off)) * partials + abs(off) * toward
+    spill = draw(rng, (0.01, 0.05))
+    blurred += spill * (np.roll(partials, 1, axis=0) + np.roll(partials, -1, axis=0))
+    rise = np.maximum(np.diff(clean.sum(axis=0), prepend=0.0), 0.0)
+    blurred += draw(rng, (0.0, 0.12)) * rise * rng.random((12, n))
+
+    around = maximum_filter1d(blurred.max(axis=0), 11) + 1e-6
+    level_db = 10.0 * np.log10(blurred / around + 1e-3)
+    logit = draw(rng, (0.25, 0.5)) * (level_db + draw(rng, (5.0, 9.0)))
+    errors = lfilter([0.5], [1.0, -0.75], rng.standard_normal((12, n)), axis=1)
+    logit += draw(rng, (0.3, 0.9)) * errors + rng.normal(0.0, 0.15, (12, 1))
+    for _ in range(rng.poisson(n / FRAME_RATE_HZ * 0.3)):  # a note imagined or overheard
+        begin, width = int(rng.integers(n)), int(rng.integers(3, 20))
+        logit[int(rng.integers(12)), begin : begin + width] += rng.choice([-3.0, 3.0])
+    logit = gaussian_filter1d(logit, draw(rng, (0.8, 2.2)), axis=1)
+    return np.round(1.0 / (1.0 + np.exp(-logit)), 4).astype(np.float32)
+
+
+def render(index: int, *, seed: int, duration_s: float, extras: bool) -> list[Item]:
+    """Return a performance's features: degraded and, with ``extras``, clean."""
+    performance = perform(index, seed=seed, duration_s=duration_s)
+    clean = clean_profile(performance)
+    degraded = degrade(clean, performance.tuning_cents, generator(seed, index, 1))
+    found = {"degraded": (f"{index:05d}.pcp", degraded)}
+    if extras:
+        exact = np.round(clean, 5).astype(np.float32)
+        found["clean"] = (f"{index:05d}-clean.pcp", exact)
+    return [
+        Item(
+            key,
+            values,
+            FRAME_RATE_HZ,
+            labels(
+                title=performance.title,
+                work_id=performance.work_id,
+                performance_id=performance.performance_id,
+                split=performance.split,
+                role=role,
+                tempo=performance.tempo_bpm,
+                tuning_cents=performance.tuning_cents,
+            ),
+        )
+        for role, (key, values) in found.items()
+    ]
+
+
+def render_audio(
+    index: int, *, seed: int = 0, duration_s: float = DURATION_S
+) -> tuple[NDArray[np.float32], int]:
+    """Play the performance whose features are track ``index``, with instruments of its split.
+
+    Returns
+    -------
+    samples
+        Shape (samples,), as long as the performance.
+    sample_rate
+        In Hz.
+    """
+    performance = perform(index, seed=seed, duration_s=duration_s)
+    conditions = CONDITIONS[performance.split]
+    rng = generator(seed, index, 2)
+    parts = []
+    for name, written in performance.notes.items():
+        pitches = written.pitches_midi
+        instrument = choose(rng, _players(name, conditions.heard, pitches))
+        notes, player = performer.interpret(
+            written, instrument, performance.tuning_cents, conditions, rng,
+            polyphonic=name in ("comping", "pad"),
+        )  # fmt: skip
+        parts.append(Part(name, notes, player))
+    mix = performer.mix(
+        parts,
+        performer.draw_room(conditions, rng),
+        rng,
+        duration_s=performance.duration_s,
+        noise_snr_db=draw(rng, conditions.noise_snr_db),
+    )
+    return mix.mixture, SAMPLE_RATE
+
+
+def _players(role: str, heard: str, pitches_midi: NDArray[np.int64]) -> list[str]:
+    """Return the instruments that can play a part."""
+    low, high = int(pitches_midi.min()), int(pitches_midi.max())
+    pool = dances.instruments_for(
+        {"bass": "bass", "comping": "comping", "pad": "pad"}.get(role), heard
+    )
+    return (
+        performer.able_players(pool, low, high)
+        or performer.able_players(dances.instruments_for("comping", heard), low, high)
+        or pool
+    )
+
+
+_FIELDS = ("title", "work-id", "performance-id", "split", "role", "tempo", "tuning-cents")
+RECIPE = Recipe(
+    name="covers",
+    title="Versions of tunes, as pitch-class profiles",
+    stands_for="Cover1000, Da-TACOS",
+    default_tracks=1000,
+    duration_s=DURATION_S,
+    unit="work-id",
+    definitions={name: DEFINITIONS[name] for name in _FIELDS}
+    | {"role": replace(DEFINITIONS["role"], dictionary=("degraded", "clean"))},
+    render=render,
+    extras="the pitch classes of the notes themselves (role clean)",
+    holds="features",
+    bytes_per_s=0.75 * 4.0 * 12 * FRAME_RATE_HZ,  # a performance is three quarters as long
+    provenance="Bach's chorales and tunes from Ryan's Mammoth Collection (1883) and O'Neill's "
+    "Music of Ireland (1903), all in the public domain",
+)

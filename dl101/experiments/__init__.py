@@ -1,0 +1,1 @@
+"""The small experiments of the chapters, one module each, run by ``dl101 experiment``."""
