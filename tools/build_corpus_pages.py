@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from dl101 import features, plots
 from dl101.data.embedded import export
 from dl101.data.embedded.recipe import Item, track_split
+from dl101.evaluation import results
 from dl101.lab.player import audio_elements
 from dl101.lab.show import picture
 
@@ -58,6 +59,43 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
 }
 
 
+# What the probes of results/corpora.json are, in words.
+PROBES = {
+    "majority": "always the most frequent answer",
+    "nearest-mfcc": "the nearest training track in timbre (mean and deviation of MFCC)",
+    "linear-log-mel": "linear model of the mean of each mel band",
+    "linear-timbre": "linear model of timbre (mean and deviation of MFCC)",
+    "linear-rhythm": "linear model of rhythm (how onsets repeat)",
+    "tempo-only": "the tempo, as annotated, and nothing else",
+    "chance": "a random order",
+    "mean-profile": "similarity of mean profiles, in the best of 12 keys",
+    "alignment": "profiles aligned in time, in the best key",
+    "templates": "the best match of a chroma with each chord's notes",
+    "mixture": "the mixture itself as every stem",
+    "ratio-mask": "the best mask of the mixture's spectrogram (knows the truth)",
+    "yin": "YIN, a classic method without training",
+    "silence": "nothing ever sounds",
+    "salience": "sum of harmonics in the HCQT, above a threshold",
+    "leakage": "what should say nothing",
+    "leakage-length": "what should say nothing: the length",
+}
+METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_auc": "macro AUC",
+    "frame_accuracy": "accuracy by time",
+    "si_sdr_db": "SI-SDR (dB)",
+    "precision_at_1": "P@1",
+    "mean_average_precision": "mAP",
+    "raw_pitch_accuracy": "within half a semitone",
+    "raw_chroma_accuracy": "the same, any octave",
+    "precision": "precision",
+    "recall": "recall",
+    "chance": "same answers, shuffled tracks",
+    "chance_99": "exceeded by 1 % of shuffles",
+}
+
+
 def main(names: Sequence[str]) -> None:
     """Write the fragments of the named corpora, or of all."""
     mpl.use("Agg")
@@ -65,6 +103,7 @@ def main(names: Sequence[str]) -> None:
     (OUTPUT / "overview.md").write_text(NOTICE + overview(), encoding="utf-8")
     for name in names or export.CORPORA:
         (OUTPUT / f"{name}.md").write_text(NOTICE + fragment(name), encoding="utf-8")
+        (OUTPUT / f"{name}-scores.md").write_text(NOTICE + scores(name), encoding="utf-8")
         print(name)
 
 
@@ -102,6 +141,39 @@ def card(name: str) -> str:
     }
     lines = [f"| `{name}` | |", "|---|---|", *(f"| {key} | {rows[key]} |" for key in rows)]
     return "\n".join(lines) + "\n"
+
+
+def scores(name: str) -> str:
+    """Return the tables of what probes reach on a corpus, from ``results/corpora.json``."""
+    records = [r for r in results.load(results.find("corpora")) if r.data["dataset"] == name]
+    tables = []
+    for task, field in sorted({(r.config["task"], r.config["field"]) for r in records}):
+        runs = [r for r in records if (r.config["task"], r.config["field"]) == (task, field)]
+        metrics = [m for m in METRICS if any(m in r.metrics for r in runs)]
+        seeds = len({r.seed for r in runs})
+        caption = f"What simple methods reach on `{name}`, field `{field}`: means over {seeds} "
+        caption += f"seeds and their spread, {runs[0].n_items} test tracks each."
+        lines = [
+            caption,
+            "",
+            f"| method | {' | '.join(METRICS[m] for m in metrics)} |",
+            f"|---|{'---:|' * len(metrics)}",
+        ]
+        for probe in [p for p in PROBES if any(r.variant == p for r in runs)]:
+            cells = [_cell([r.metrics.get(m) for r in runs if r.variant == probe]) for m in metrics]
+            (inputs,) = {r.config["inputs"] for r in runs if r.variant == probe}
+            words = f"{PROBES[probe]}: {inputs}" if probe == "leakage" else PROBES[probe]
+            lines.append(f"| {words} | {' | '.join(cells)} |")
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables) + "\n"
+
+
+def _cell(values: Sequence[float | None]) -> str:
+    known = np.array([value for value in values if value is not None])
+    if not known.size:
+        return ""
+    spread = f" ± {known.std(ddof=1):.2f}" if known.size > 1 else ""
+    return f"{known.mean():.2f}{spread}".replace("-", "−")
 
 
 def examples(name: str) -> Iterator[str]:

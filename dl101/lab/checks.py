@@ -18,7 +18,7 @@ import pkgutil
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -55,13 +55,30 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise: its title and the function that judges an answer.
+    """One exercise: its title, the function that judges an answer, and what a teacher needs.
 
-    ``grade(answer)`` returns the message of success or raises :class:`NotAccepted`.
+    Attributes
+    ----------
+    title
+        In a few words.
+    grade
+        ``grade(answer)`` returns the message of success or raises :class:`NotAccepted`.
+    minutes
+        How long a student who has read the chapter needs.
+    rubric
+        What a right answer shows, and the points for it. The check gives all or nothing; these
+        lines are for judging by hand an answer that it does not accept.
     """
 
     title: str
     grade: Callable[[Any], str]
+    minutes: int = 15
+    rubric: Mapping[str, int] = field(default_factory=lambda: {"accepted by the check": 1})
+
+    @property
+    def points(self) -> int:
+        """Return the points of an accepted answer."""
+        return sum(self.rubric.values())
 
 
 class NotAccepted(Exception):

@@ -274,7 +274,7 @@ def _shape(shape: Sequence[int]) -> str:
 
 def _ms(duration_ms: float) -> float | int:
     """Round to what is worth reading."""
-    return round(duration_ms) if duration_ms >= 100 else float(f"{duration_ms:.3g}")
+    return round(duration_ms) if duration_ms >= 10 else round(duration_ms, 3)
 
 
 def layer_rows(

@@ -126,6 +126,42 @@ def test_all_kinds_of_chords_occur(plans):
     assert np.mean([label.endswith("7") or "7/" in label for label in labels]) > 0.1
 
 
+def test_melodies_of_chorales_fit_the_chords_that_a_band_plays(plans):
+    n_pieces, begins = 0, set()
+    for planned in plans:
+        if not planned.piece.work.startswith("chorale") or "drums" not in planned.written:
+            continue
+        notes, spans = planned.piece.lines["melody"], planned.piece.chords
+        fits = []
+        for onset, pitch in zip(notes.onsets_quarters, notes.pitches_midi, strict=True):
+            if onset == round(onset):
+                chord = next(s.chord for s in spans if s.end_quarters > onset + 1e-9)
+                fits.append(pitch % 12 in chord.pitch_classes)
+        assert np.mean(fits) > 0.75, planned.piece.title
+        n_pieces += 1
+        begins.add(spans[0].chord.label == "N")
+    assert n_pieces >= 10 and begins == {True, False}  # some have drums alone before them
+
+
+def test_held_notes_are_held_where_they_are_written(plans):
+    longer = []
+    for index, planned in enumerate(plans):
+        piece = planned.piece
+        if piece.style != "chorale":  # a band keeps time
+            continue
+        split, number = track_split(index)
+        pieces = chorales.playlist(split, 0)
+        chorale = pieces[number // 2 % len(pieces)]
+        assert piece.title == chorale.title
+        begin = chorale.duration_quarters - piece.chords[-1].end_quarters
+        slowness = np.diff(piece.tempo.seconds) / np.median(np.diff(piece.tempo.seconds))
+        held = np.zeros(slowness.size, dtype=bool)
+        for first, last in chorale.fermatas_quarters - begin:
+            held |= (piece.tempo.quarters[:-1] >= first) & (piece.tempo.quarters[:-1] < last)
+        longer.append(slowness[held].mean() - slowness[~held].mean())
+    assert len(longer) >= 20 and min(longer) > 0.02 and np.mean(longer) > 0.1
+
+
 def test_no_chord_is_silence_or_drums(plans):
     within, after = 0, 0
     for planned in plans:

@@ -143,14 +143,17 @@ def test_melodies_take_chord_notes_on_strong_beats_and_breathe(name):
 
 
 def test_motifs_return():
-    for name in ("rock", "waltz", "jig"):
-        written = song(name, 3, 16, no_chord=0.0)
+    contrasts = []
+    for name, seed in itertools.product(("rock", "waltz", "jig"), range(5)):
+        written = song(name, seed, 16, no_chord=0.0)
         melody, bar = written.lines["melody"], STYLES[name].bar_quarters
+        number = np.floor(melody.onsets_quarters / bar + 1e-9)
         rhythms = [
-            tuple(np.round(melody.onsets_quarters[melody.onsets_quarters // bar == b] % bar, 3))
-            for b in range(16)
+            tuple(np.round(melody.onsets_quarters[number == b] - b * bar, 3)) for b in range(16)
         ]
-        assert rhythms[0] == rhythms[1] == rhythms[4] == rhythms[5] != rhythms[8]
+        assert rhythms[0] == rhythms[1] == rhythms[4] == rhythms[5]
+        contrasts.append(rhythms[0] != rhythms[8])
+    assert np.mean(contrasts) > 0.6  # the third phrase has motifs of its own
 
 
 def test_voices_move_as_little_as_they_can():
@@ -164,6 +167,13 @@ def test_voices_move_as_little_as_they_can():
     assert high - low == 2
     moved = [np.abs(np.subtract(*pair)).max() for pair in itertools.pairwise(shapes[:3])]
     assert max(moved) <= 2
+    for name in ("jazz-swing", "pop", "classical"):
+        chords = [span.chord for span in song(name, 1, 32).chords]
+        shapes = arranger.voicings(chords, arranger.COMPING_RANGE)
+        lowest = [min(shape) for shape in shapes]
+        rooted = [53 + (chord.root - 53) % 12 for chord in chords]
+        assert np.abs(np.diff(lowest)).mean() < 0.6 * np.abs(np.diff(rooted)).mean()
+        assert np.ptp(lowest) > 2
 
 
 def test_swing_moves_the_middle_and_keeps_the_beats():

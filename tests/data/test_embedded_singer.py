@@ -123,6 +123,16 @@ def test_the_pulse_does_not_alias() -> None:
     assert opening.min() >= 0.0 and opening.max() == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.parametrize("rd", [0.7, 1.0, 1.5, 2.0])
+def test_the_pulse_has_the_first_harmonics_of_the_model(rd: float) -> None:
+    """Fant (1997) fits the level of the first harmonic over the second by -7.6 + 11.1 Rd dB."""
+    pulse, _ = vocal_tract.glottis(np.full(22050, 100.0), rd)
+    spectrum = np.abs(np.fft.rfft(pulse))
+    got_db = 20 * np.log10(spectrum[100] / spectrum[200])
+    assert got_db == pytest.approx(-7.6 + 11.1 * rd, abs=1.5)
+    assert abs(pulse.mean()) < 1e-3  # what flows out of the glottis does not stay there
+
+
 def test_breath_noise_follows_breathiness() -> None:
     noise = []
     for breathiness in (0.02, 0.1):

@@ -49,17 +49,21 @@ def field_by_gradient(network, input_shape, *, axis=-1):
     return max(spans)
 
 
-def unet():
-    def forward(self, x):
-        low = self.low(F.max_pool1d(self.one(x), 2))
-        return self.two(torch.cat([self.up(low), self.one(x)], dim=1))
+def unet(depth):
+    """A U-Net whose every level halves the time axis."""
 
+    def forward(self, x):
+        here = self.one(x)
+        low = self.up(self.low(F.avg_pool1d(here, 2)))
+        return self.two(torch.cat([low, here], dim=1))
+
+    inner = unet(depth - 1) if depth > 1 else nn.Conv1d(3, 3, 3, padding=1)
     return Apply(
         forward,
-        one=nn.Conv1d(1, 4, 3, padding=1),
-        low=nn.Conv1d(4, 4, 3, padding=1),
-        up=nn.ConvTranspose1d(4, 4, 2, stride=2),
-        two=nn.Conv1d(8, 1, 3, padding=1),
+        one=nn.Conv1d(3, 3, 3, padding=1),
+        low=inner,
+        up=nn.ConvTranspose1d(3, 3, 2, stride=2),
+        two=nn.Conv1d(6, 3, 3, padding=1),
     )
 
 
@@ -96,7 +100,8 @@ NETWORKS = {
         nn.Sequential(nn.Conv1d(1, 2, 4, stride=4), nn.ConvTranspose1d(2, 1, 7, stride=3)),
         (1, 200),
     ),
-    "U-Net": (unet(), (1, 128)),
+    "U-Net": (unet(1), (3, 128)),
+    "deep U-Net": (unet(3), (3, 256)),
     "WaveNet": (wavenet(4, 2), (1, 128)),
     "two axes": (
         nn.Sequential(
@@ -240,10 +245,10 @@ def test_multiply_adds_closed_forms(network, shape, expected):
 def test_multiply_adds_agree_with_torch():
     from torch.utils.flop_counter import FlopCounterMode
 
-    network = nn.Sequential(unet(), nn.Conv1d(1, 6, 3, groups=1), TemporalConvNet(6, [8, 8]))
+    network = nn.Sequential(unet(2), nn.Conv1d(3, 6, 3, groups=3), TemporalConvNet(6, [8, 8]))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.eval()(torch.zeros(1, 1, 64))
-    assert 2 * count(network, (1, 64)) == counter.get_total_flops()
+        network.eval()(torch.zeros(1, 3, 64))
+    assert 2 * count(network, (3, 64)) == counter.get_total_flops()
 
 
 def test_every_row_has_its_own_costs():

@@ -123,6 +123,25 @@ def test_shape_table_of_a_factory_network(capsys):
     assert "2 × 10 × 99" in capsys.readouterr().out
 
 
+def test_shape_table_tells_costs_and_receptive_fields(monkeypatch):
+    from torch import nn
+
+    shown = []
+    monkeypatch.setattr(show.Rendered, "display", lambda self: shown.append(self.text))
+    network = nn.Sequential(nn.Conv1d(1, 4, 221, stride=10), nn.ReLU(), nn.Conv1d(4, 2, 23))
+    show.shape_table(network, (1, 2000), sample_rate=22050)
+    show.shape_table(network, (1, 2000), sample_rate=22050, hop_samples=512)
+    show.shape_table(nn.Linear(3, 2), (3,))
+    samples, frames, none = (text.splitlines() for text in shown)
+    head = "place layer output shape parameters multiply-adds receptive field (samples) (ms)"
+    assert samples[1].split() == head.split()
+    assert samples[4].split()[-2:] == ["221", "10"]
+    assert samples[6].split() == "2 Conv1d 2 × 156 186 28,704 441 20".split()
+    assert "(frames)" in frames[1]
+    assert frames[6].split()[-1] == "10,240"
+    assert "receptive" not in none[0] + none[1]
+
+
 def test_shape_table_refuses_a_wrong_shape():
     from torch import nn
 

@@ -18,7 +18,7 @@ filter changes by cross-fading frames, as in vocoders that filter a saw-tooth (S
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,8 +216,9 @@ def sing(
     phones = _timeline(notes, syllables, rng)
     pitch = _pitch(notes, phones, singer, time_s, rng)
     voicing, aspiration, friction = _amplitudes(notes, phones, singer, time_s, rng)
-    voiced = voicing[0 : n_frames * STEPS_PER_F0 : STEPS_PER_F0] > VOICED_FROM
-    f0_midi = np.where(voiced, pitch[0 : n_frames * STEPS_PER_F0 : STEPS_PER_F0], np.nan)
+    at_frames = slice(0, n_frames * STEPS_PER_F0, STEPS_PER_F0)
+    voiced = voicing[at_frames] > VOICED_FROM
+    f0_midi = np.where(voiced, pitch[at_frames], np.nan)
 
     level = _levels(notes, time_s)
     sample_s = np.arange(n_samples) / SAMPLE_RATE
@@ -248,14 +249,7 @@ def sing(
     for phone in phones:
         if phone.consonant is None:
             ends[phone.note] = phone.end_s
-    sung = Notes(
-        notes.onsets_s,
-        ends - notes.onsets_s,
-        notes.pitches_midi,
-        notes.velocities,
-        notes.levels_db,
-        notes.cents,
-    )
+    sung = replace(notes, durations_s=ends - notes.onsets_s)
     heard = [phone for phone in phones if phone.begin_s < duration_s]
     labels = [(p.begin_s, float(min(p.end_s, duration_s) - p.begin_s), p.label) for p in heard]
     return Sung(audio, f0_midi, voiced, _join(labels), sung)

@@ -827,7 +827,33 @@ def _why_wrong_threshold(cases: list[Probabilities], got: NDArray[np.float64]) -
 
 
 EXERCISES: Mapping[str, Exercise] = {
-    "multi_pitch.1": Exercise("from notes to targets", _grade_matrix),
-    "multi_pitch.2": Exercise("precision, recall and accuracy by hand", _grade_scores),
-    "multi_pitch.3": Exercise("choosing a threshold", _grade_threshold),
+    "multi_pitch.1": Exercise(
+        "from notes to targets",
+        _grade_matrix,
+        minutes=25,
+        rubric={
+            "rows and frames are right: pitch − lowest_midi, and onset ≤ t < onset + duration": 2,
+            "a note between two frames lights the one nearest to its middle": 1,
+            "notes outside the rows are left out; two notes in one cell still give 1": 1,
+        },
+    ),
+    "multi_pitch.2": Exercise(
+        "precision, recall and accuracy by hand",
+        _grade_scores,
+        minutes=30,
+        rubric={
+            "pitches are paired one to one, within half a semitone, octaves apart": 2,
+            "counts are summed over the frames before dividing once": 1,
+            "accuracy leaves true negatives out; silence gives 0, not an exception": 1,
+        },
+    ),
+    "multi_pitch.3": Exercise(
+        "choosing a threshold",
+        _grade_threshold,
+        minutes=20,
+        rubric={
+            "the candidate with the best accuracy, counted over the whole matrix": 1,
+            "chosen on validation; the test set is left alone": 1,
+        },
+    ),
 }
