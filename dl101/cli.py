@@ -102,6 +102,15 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--tracks", type=int, help="number of tracks (default: the lab's)")
     probe.add_argument("--results", type=Path, help="add the scores to this JSON file")
     probe.set_defaults(run=_probe)
+
+    lab = commands.add_parser("lab-pack", help="write a chapter for students and for the teacher")
+    lab.add_argument("chapters", nargs="+", metavar="CHAPTER", help="for example multi_pitch")
+    lab.add_argument("--output", type=Path, required=True, help="folder that receives the packs")
+    who = lab.add_mutually_exclusive_group()
+    who.add_argument("--students", type=Path, help="text file, one name on a line: a pack for each")
+    who.add_argument("--n-students", type=int, help="the same for student-01, student-02, ...")
+    lab.add_argument("--seed", type=int, default=0, help="another seed, other seeds of students")
+    lab.set_defaults(run=_lab_pack)
     return parser
 
 
@@ -246,6 +255,19 @@ def _probe(options: argparse.Namespace) -> None:
                 print(f"{name} (seed {seed})  {found.variant:15} {scores}")
             if options.results:
                 save(options.results, records)
+
+
+def _lab_pack(options: argparse.Namespace) -> None:
+    from dl101.lab import pack
+
+    students = pack.read_students(options.students) if options.students else []
+    if options.n_students:
+        digits = max(2, len(str(options.n_students)))
+        students = [f"student-{k:0{digits}d}" for k in range(1, options.n_students + 1)]
+    for path in pack.write_packs(
+        options.chapters, options.output, students=students, seed=options.seed
+    ):
+        print(f"{path}  {path.stat().st_size / 1e3:.0f} kB")
 
 
 def _records(settings, outcome, tracks, options) -> list:  # noqa: ANN001  types live in torch code

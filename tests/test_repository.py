@@ -177,3 +177,14 @@ def test_wheel_lists_every_package() -> None:
         for path in (ROOT / "dl101").rglob("__init__.py")
     }
     assert listed == found | {"dl101.results"}
+
+
+def test_what_ships_is_small() -> None:
+    """The bank, the scores and the recipes stay under 15 MB, the installed library under 20."""
+    embedded = [
+        p for p in (ROOT / "dl101/data/embedded").rglob("*") if "__pycache__" not in p.parts
+    ]
+    assert sum(path.stat().st_size for path in embedded if path.is_file()) < 15e6
+    shipped = [p for name in ("dl101", "results") for p in (ROOT / name).rglob("*")]
+    installed = [p for p in shipped if p.is_file() and "__pycache__" not in p.parts]
+    assert sum(path.stat().st_size for path in installed) < 20e6

@@ -101,6 +101,7 @@ def main(names: Sequence[str]) -> None:
     mpl.use("Agg")
     OUTPUT.mkdir(parents=True, exist_ok=True)
     (OUTPUT / "overview.md").write_text(NOTICE + overview(), encoding="utf-8")
+    (OUTPUT / "difficulty.md").write_text(NOTICE + difficulty(), encoding="utf-8")
     for name in names or export.CORPORA:
         (OUTPUT / f"{name}.md").write_text(NOTICE + fragment(name), encoding="utf-8")
         (OUTPUT / f"{name}-scores.md").write_text(NOTICE + scores(name), encoding="utf-8")
@@ -166,6 +167,52 @@ def scores(name: str) -> str:
             lines.append(f"| {words} | {' | '.join(cells)} |")
         tables.append("\n".join(lines))
     return "\n\n".join(tables) + "\n"
+
+
+MAIN_METRIC = {
+    "classes": "accuracy",
+    "tags": "macro_auc",
+    "versions": "mean_average_precision",
+    "chords": "frame_accuracy",
+    "stems": "si_sdr_db",
+    "multi-pitch": "accuracy",
+    "pitch": "raw_pitch_accuracy",
+}
+BLIND = ("majority", "chance", "mixture", "silence")  # probes that do not listen
+ORACLES = ("ratio-mask",)  # probes that know the truth
+
+
+def difficulty() -> str:
+    """Return one row a task: blind answers, the best simple method, what should say nothing."""
+    records = results.load(results.find("corpora"))
+    lines = [
+        "| corpus | field | measure | without listening | best simple method | nuisance alone |",
+        "|---|---|---|---:|---:|---:|",
+    ]
+    for name in export.CORPORA:
+        mine = [r for r in records if r.data["dataset"] == name]
+        for task, field in sorted({(r.config["task"], r.config["field"]) for r in mine}):
+            runs = [r for r in mine if (r.config["task"], r.config["field"]) == (task, field)]
+            metric = MAIN_METRIC[task]
+            values = {
+                probe: [
+                    r.metrics[metric] for r in runs if r.variant == probe and metric in r.metrics
+                ]
+                for probe in PROBES
+            }
+            values = {probe: found for probe, found in values.items() if found}
+            blind = next((_cell(values[probe]) for probe in BLIND if probe in values), "")
+            simple = [
+                probe
+                for probe in values
+                if probe not in BLIND + ORACLES and not probe.startswith("leakage")
+            ]
+            best = max(simple, key=lambda probe: float(np.mean(values[probe])), default=None)
+            said = f"{_cell(values[best])} ({PROBES[best]})" if best else ""
+            nothing = _cell(values["leakage"]) if "leakage" in values else ""
+            row = (f"`{name}`", f"`{field}`", METRICS[metric], blind, said, nothing)
+            lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _cell(values: Sequence[float | None]) -> str:

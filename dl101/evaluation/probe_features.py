@@ -26,8 +26,8 @@ def describe(audio: NDArray[np.float32], sample_rate: int) -> dict[str, NDArray[
     -------
     dict
         ``log-mel``: mean and deviation of each of 128 log-mel bands; ``mfcc``: the same of 20
-        cepstral coefficients; ``rhythm``: see :func:`rhythm`; ``level``: RMS and peak in dB and
-        the length in seconds.
+        cepstral coefficients; ``rhythm``: see :func:`rhythm`; ``level``: RMS in dB and length in
+        seconds (not the peak, which tells struck strings from bowed ones).
     """
     import scipy.fft
 
@@ -39,13 +39,7 @@ def describe(audio: NDArray[np.float32], sample_rate: int) -> dict[str, NDArray[
         "log-mel": np.concatenate([log_mel.mean(axis=1), log_mel.std(axis=1)]),
         "mfcc": np.concatenate([cepstrum.mean(axis=1), cepstrum.std(axis=1)]),
         "rhythm": rhythm(log_mel, feature.hop_samples / sample_rate),
-        "level": np.array(
-            [
-                float(amplitude_to_db(rms)),
-                float(amplitude_to_db(np.abs(audio).max())),
-                audio.size / sample_rate,
-            ]
-        ),
+        "level": np.array([float(amplitude_to_db(rms)), audio.size / sample_rate]),
     }
 
 

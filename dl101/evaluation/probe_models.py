@@ -17,6 +17,7 @@ Sides = Mapping[str, NDArray]
 Score = Callable[[NDArray, NDArray], float]
 
 STRENGTHS = tuple(10.0**power for power in range(-1, 6))
+ALIKE, UNLIKE_COST = 0.7, -1.0  # cosine of two frames; chosen on the validation side of covers
 N_TREES, TREE_DEPTH, TREE_LEAF = 100, 5, 3
 
 
@@ -93,19 +94,33 @@ def linear(x: Sides, y: Sides, score: Score) -> dict[str, NDArray]:
     dict
         The scores of the validation and the test side.
     """
-    centre = y["train"].mean(axis=0)
+    weights = class_weights(y["train"])
     train, validation, test = _standardised(x["train"], x["train"], x["validation"], x["test"])
-    values, vectors = np.linalg.eigh(train @ train.T)
-    projected = vectors.T @ (y["train"] - centre)
+    x_mean, y_mean = (np.average(a, axis=0, weights=weights) for a in (train, y["train"]))
+    rows = np.sqrt(weights)[:, None] * (train - x_mean)
+    values, vectors = np.linalg.eigh(rows @ rows.T)
+    projected = vectors.T @ (np.sqrt(weights)[:, None] * (y["train"] - y_mean))
     best: tuple[float, dict] | None = None
     for strength in STRENGTHS:
         # The ridge solution in its dual form: quick where features outnumber tracks.
-        weights = train.T @ (vectors @ (projected / (np.maximum(values, 0.0) + strength)[:, None]))
-        found = {"validation": validation @ weights + centre, "test": test @ weights + centre}
+        slope = rows.T @ (vectors @ (projected / (np.maximum(values, 0.0) + strength)[:, None]))
+        sides = (("validation", validation), ("test", test))
+        found = {side: (inputs - x_mean) @ slope + y_mean for side, inputs in sides}
         reached = score(y["validation"], found["validation"])
         if best is None or reached > best[0]:
             best = (reached, found)
     return best[1]
+
+
+def class_weights(y: NDArray) -> NDArray[np.float64]:
+    """Return the weight of each track, so that rare classes count as much as common ones.
+
+    Where tracks have several tags, or none, all weigh the same.
+    """
+    if not np.all(y.sum(axis=1) == 1.0):
+        return np.ones(len(y))
+    weights = 1.0 / y.sum(axis=0)[y.argmax(axis=1)]
+    return weights / weights.mean()
 
 
 def forest(x: Sides, y: Sides, *, seed: int = 0) -> dict[str, NDArray]:
@@ -115,7 +130,7 @@ def forest(x: Sides, y: Sides, *, seed: int = 0) -> dict[str, NDArray]:
     model = RandomForestRegressor(
         N_TREES, max_depth=TREE_DEPTH, min_samples_leaf=TREE_LEAF, random_state=seed
     )
-    model.fit(x["train"], y["train"])
+    model.fit(x["train"], y["train"], sample_weight=class_weights(y["train"]))
     shape = (-1, y["train"].shape[1])
     return {side: model.predict(x[side]).reshape(shape) for side in ("validation", "test")}
 
@@ -190,7 +205,9 @@ def alignment_similarity(sequences: Sequence[NDArray]) -> NDArray[np.float64]:
         One (12, frames) array per item.
     """
     n = len(sequences)
-    frames = [s / np.maximum(np.linalg.norm(s, axis=0), 1e-9) for s in sequences]
+    # Without the mean over the pitch classes, frames that have little in common are not alike.
+    frames = [s - s.mean(axis=0) for s in sequences]
+    frames = [f / np.maximum(np.linalg.norm(f, axis=0), 1e-9) for f in frames]
     means = np.stack([frame.mean(axis=1) for frame in frames])
     longest = max(frame.shape[1] for frame in frames)
     padded = np.zeros((n, longest, 12))
@@ -203,7 +220,7 @@ def alignment_similarity(sequences: Sequence[NDArray]) -> NDArray[np.float64]:
         turn = (np.arange(12)[None, :] - fits.argmax(axis=0)[:, None]) % 12
         others = np.take_along_axis(padded, turn[:, None, :], axis=2)
         cosine = np.einsum("ap,nbp->nab", frames[query].T, others)
-        similarity[query] = _local_alignment(np.where(cosine > 0.85, 1.0, -0.7))
+        similarity[query] = _local_alignment(np.where(cosine > ALIKE, 1.0, UNLIKE_COST))
     return similarity / np.maximum(lengths[:, None], lengths[None, :])
 
 

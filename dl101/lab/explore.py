@@ -23,7 +23,7 @@ import os
 import string
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +163,13 @@ class State:
     figure: Figure
     sounds: Mapping[str, ArrayLike]
     sample_rate: int
+    encoded: dict[int, bytes] = field(default_factory=dict)
+
+    def picture(self, level: int) -> bytes:
+        """Return the figure at one step of quality, encoded once."""
+        if level not in self.encoded:
+            self.encoded[level] = encode_picture(self.figure, level)
+        return self.encoded[level]
 
 
 class Exploration:
@@ -242,7 +249,7 @@ class Exploration:
         """Return the finest quality that could do, judging by the picture of one state."""
         for level in range(len(PICTURE_QUALITY)):
             # states often share pictures or are simpler than the first: allow for half
-            if len(encode_picture(state.figure, level)) * 2 / 3 * n_states < self.limit_bytes:
+            if len(state.picture(level)) * 2 / 3 * n_states < self.limit_bytes:
                 return level
         return len(PICTURE_QUALITY) - 1
 
@@ -273,8 +280,7 @@ class Exploration:
         order = [first, *(i for i in range(len(states)) if i != first)]
         pictures: dict[bytes, int] = {}
         picture_of = {
-            i: pictures.setdefault(encode_picture(states[i].figure, level), len(pictures))
-            for i in order
+            i: pictures.setdefault(states[i].picture(level), len(pictures)) for i in order
         }
         sounds: dict[bytes, int] = {}
         encoded: dict[bytes, bytes] = {}
@@ -378,7 +384,7 @@ class Exploration:
             picture.value = (
                 f'{KIT_STYLE}<figure class="dl101 dl101-kit" role="group" '
                 f'aria-label="{escape(self.caption)}">'
-                f'<img src="{data_uri("image/webp", encode_picture(state.figure))}" '
+                f'<img src="{data_uri("image/webp", state.picture(0))}" '
                 f'alt="{escape(alt)}" style="width:{width}px">{rows}'
                 f"<figcaption>{escape(self.caption)}</figcaption></figure>"
             )

@@ -75,8 +75,8 @@ def encode_picture(fig: Figure, level: int = 0) -> bytes:
     image = Image.open(raw).convert("RGB")
     flat = image.quantize(n_colours, dither=Image.Dither.NONE).convert("RGB")
     lossless, lossy = io.BytesIO(), io.BytesIO()
-    flat.save(lossless, format="webp", lossless=True, quality=60, method=4)
-    image.save(lossy, format="webp", quality=quality, method=4)
+    flat.save(lossless, format="webp", lossless=True, quality=20, method=1)
+    image.save(lossy, format="webp", quality=quality, method=2)
     return min(lossless.getvalue(), lossy.getvalue(), key=len)
 
 
@@ -201,7 +201,8 @@ _SCRIPT = r"""
       document.dispatchEvent(new CustomEvent('dl101-play', {detail: figure}));
       const asked = ++request;
       const every = sources();
-      for (const source of every) decode(source).catch(() => null);  // ready for a change of sound
+      // all of them, so that a change of sound need not wait
+      for (const source of every) decode(source).catch(() => null);
       decode(every[chosen]).then(buffer => { if (asked === request) begin(buffer); }, () => {
         // this browser does not decode it so: give the plain audio elements back
         stop();

@@ -145,7 +145,7 @@ def test_a_body_belongs_to_its_instrument_and_answers_after_the_note():
     responses = []
     for instrument in ("steel-guitar-00", "steel-guitar-01", "steel-guitar-00"):
         tilt_db, response = notes.body(instrument, frequency_hz)
-        assert abs(tilt_db) <= 2.0
+        assert abs(tilt_db) <= 1.0
         responses.append(response)
         impulse = scipy.fft.irfft(response, n)
         # Nothing sounds before time 0, which is what the second half of the cycle stands for,

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from dl101.data.embedded import arranger
+from dl101.data.embedded import arranger, soundbank
 from dl101.data.embedded.arranger import STYLES, compose
 from dl101.data.embedded.harmony import Chord, ChordSpan, read_progression, scale_pitch_classes
 from dl101.data.embedded.lines import Line, line_from_notes, swing
@@ -64,6 +64,11 @@ def test_patterns_fill_whole_bars_with_known_signs(name):
         assert set(rows) <= set(DRUMS.values())
         assert all(len(row) % bar == 0 and set(row) <= SIGNS["drums"] for row in rows.values())
     assert set(style.pools) == {"comping", "pad", "bass", "melody"}
+    classes = {soundbank.instrument_class(name) for name in soundbank.instrument_names()}
+    for role, pool in style.pools.items():
+        assert set(pool) <= classes, (role, set(pool) - classes)
+        for heard in ("training", "test"):
+            assert any(soundbank.instrument_names(heard, instrument_class=c) for c in pool), role
 
 
 @pytest.mark.parametrize("name", NAMES)

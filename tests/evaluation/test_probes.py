@@ -75,14 +75,32 @@ def test_macro_auc_is_that_of_scikit_learn() -> None:
 def test_linear_is_the_closed_form_of_ridge_regression() -> None:
     x, y = labelled(3, separation=0.5)
     found = models.linear(x, y, models.accuracy)["test"]
-    mean, deviation = x["train"].mean(axis=0), x["train"].std(axis=0)
+    deviation = x["train"].std(axis=0)
+    shares = y["train"].mean(axis=0)
+    w = (1.0 / shares / 3)[y["train"].argmax(axis=1)]  # each class weighs a third
+    mean = np.average(x["train"], axis=0, weights=w)
     a, test = (x["train"] - mean) / deviation, (x["test"] - mean) / deviation
-    centre = y["train"].mean(axis=0)
+    centre = np.full(3, 1 / 3)
     candidates = [
-        test @ np.linalg.solve(a.T @ a + s * np.eye(11), a.T @ (y["train"] - centre)) + centre
+        test @ np.linalg.solve((a.T * w) @ a + s * np.eye(11), (a.T * w) @ (y["train"] - centre))
+        + centre
         for s in models.STRENGTHS
     ]
     assert any(np.allclose(found, candidate) for candidate in candidates)
+
+
+def test_rare_classes_are_recognised_too() -> None:
+    rng = np.random.default_rng(6)
+    x, y = {}, {}
+    for side, n in SIZES.items():
+        classes = np.where(rng.random(n) < 0.9, 0, 1)
+        y[side] = np.eye(2)[classes]
+        x[side] = rng.standard_normal((n, 1)) + 2.0 * classes[:, None]
+    found = models.linear(x, y, models.balanced_accuracy)["test"]
+    assert models.balanced_accuracy(y["test"], found) > 0.75
+    assert models.class_weights(y["train"]) @ y["train"] == pytest.approx([30.0, 30.0])
+    tags = np.array([[1.0, 1.0], [0.0, 0.0]])
+    assert models.class_weights(tags).tolist() == [1.0, 1.0]
 
 
 def test_chance_brackets_what_shuffled_tracks_score() -> None:

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from dl101.errors import DataError
 from dl101.lab.player import active_level, audio_elements, encode_mp3, level_sounds, player
@@ -125,3 +126,40 @@ def test_other_rates_and_missing_captions_are_refused():
         player({"x": tone()}, 10000, caption="c")
     with pytest.raises(DataError, match="caption"):
         player({"x": tone()}, RATE, caption=" ")
+
+
+def test_levels_are_kept_when_asked_for():
+    levelled = level_sounds({"loud": tone(2.0), "soft": tone(0.2)}, RATE, match=False)
+    loud, soft = (active_level(audio, RATE) for audio in levelled.values())
+    assert loud == pytest.approx(0.1, rel=0.02)
+    assert loud / soft == pytest.approx(10, rel=0.02)
+    click = np.zeros(RATE)
+    click[RATE // 2] = 1.0
+    levelled = level_sounds({"click": click, "tone": tone(0.01)}, RATE, match=False)
+    assert np.abs(levelled["click"]).max() == pytest.approx(0.8, rel=0.01)
+
+
+def test_spectrogram_shows_the_tone_at_its_place():
+    sounds = {"low": tone(f0_hz=2000), "high": tone(f0_hz=8000, duration_s=2.0)}
+    html = audio_elements(sounds, RATE, caption="c", spectrogram=True).html
+    assert 'data-duration="2.0000"' in html
+    pictures = re.findall(r'data:image/webp;base64,([^"]+)" alt="Spectrogram of (\w+)."', html)
+    assert [label for _, label in pictures] == ["low", "high"]
+    left, width = (
+        float(re.search(rf'data-{n}="([\d.]+)"', html).group(1)) for n in ("left", "width")
+    )
+    for (data, _), f0_hz, end in zip(pictures, (2000, 8000), (0.5, 1.0), strict=True):
+        image = Image.open(io.BytesIO(base64.b64decode(data))).convert("L")
+        light = np.asarray(image, dtype=float)
+        # the axes, as the cursor knows them, without their frame
+        columns = [round(light.shape[1] * (left + width * share)) for share in (0.05, 0.4, 0.6)]
+        inside = light[round(0.06 * light.shape[0]) : round(0.78 * light.shape[0])]
+        row = 1 - inside[:, columns[1]].argmax() / inside.shape[0]
+        assert row * RATE / 2 == pytest.approx(f0_hz, abs=350)
+        assert (inside[:, columns[2]].max() > 100) == (end == 1.0)  # the shorter one ends half way
+
+
+def test_spectrograms_stay_small():
+    html = audio_elements({"n": music(5.0)}, RATE, caption="c", spectrogram=True).html
+    plain = audio_elements({"n": music(5.0)}, RATE, caption="c").html
+    assert 5_000 < len(html) - len(plain) < 60_000

@@ -1,12 +1,12 @@
 """``chords``: which chord sounds when? Bach's harmony and composed songs, in Harte's syntax.
 
 Conventions: in each split every other track is a chorale by Bach, whose chords are found from the
-written notes (:func:`dl101.data.embedded.harmony.analyse_chorale`, which agrees with published
-analyses in nine beats of ten); the others are songs composed over progressions, whose chords are
-exact. A chorale is sung or played by four voices, played by one chordal instrument, or accompanied
-by a band, beat by beat. The field ``chord`` covers the whole track, with inversions and sevenths;
-``N`` stands before the music begins, after its end, and where drums are alone. For the 25 classes
-see :mod:`dl101.data.harte`.
+written notes (:func:`dl101.data.embedded.harmony.analyse_chorale`: by rule, so that beats over
+which analysts disagree have one answer); the others are songs composed over progressions, whose
+chords are exact. A chorale is sung or played by four voices, played by one chordal instrument, or
+accompanied by a band, beat by beat. The field ``chord`` covers the whole track, with inversions and
+sevenths; ``N`` stands before the music begins, after its end, and where drums are alone. For the
+25 classes see :mod:`dl101.data.harte`.
 
 Splits go by *work*: chorales by their tune, as in ``chorales``; each song is heard once. The test
 split has other instruments and rooms. All keys are equally likely.
@@ -56,7 +56,8 @@ LEADING_CLASSES = ("voice", "violin", "flute", "clarinet", "oboe", "trumpet", "s
 ROLE_DB = {"drums": -3.0, "bass": 1.0, "comping": 1.0, "pad": -4.0, "melody": -1.0}
 CHORALE_BPM, FERMATA = (60.0, 100.0), (1.0, 1.4)  # held notes are held longer by such a factor
 WITHOUT = {"pad": 0.5, "melody": 0.3, "drums": 0.15}  # chances that a song does without
-NO_CHORD_CHANCE = 0.3  # of an introduction by drums, and of a break
+NO_CHORD_CHANCE = 0.3  # of an introduction by drums in a song, and of a break
+BAND_INTRO = 0.5  # chance that drums are alone for a bar before a chorale
 ENDS_EARLY = 0.35  # chance that a song is over before the track is
 LEVEL_DB = (-28.0, -18.0)
 
@@ -267,7 +268,7 @@ def _with_band(
         weights[int(span.onset_quarters) % weights.size] += span.duration_quarters
     downbeat = float(weights.argmax())
     begin = downbeat - bar if downbeat else 0.0
-    intro = bar if style.drums and rng.random() < NO_CHORD_CHANCE else 0.0
+    intro = bar if style.drums and rng.random() < BAND_INTRO else 0.0
     moved = [replace(span, onset_quarters=span.onset_quarters + intro) for span in chords]
     if intro:
         moved.insert(0, ChordSpan(0.0, intro, NO_CHORD))

@@ -2,8 +2,8 @@
 
 Conventions: the ten styles are those of GTZAN. A track is a new song by an artist, who has a genre,
 a band and a room. Styles overlap as they do in life: bands borrow instruments from other styles,
-and in crossover tracks another style's drums, bass or chords are played. Their label stays that of
-the artist, which is why no system can be right every time.
+and in crossover tracks drums, bass or chords are played as in another style. Their label stays that
+of the artist, which is why no system can be right every time.
 
 Every ten tracks of a side hold each genre once, in a random order.
 """
@@ -22,6 +22,8 @@ from dl101.data.embedded.performer import draw
 from dl101.data.embedded.recipe import Item, Recipe, generator, track_split
 from dl101.data.embedded.renderer import SAMPLE_RATE
 from dl101.data.splits import SIDES
+
+DURATION_S = 8.0
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,8 @@ COMMON = {  # what is borrowed: instruments that are at home in many styles
     "melody": ("electric-guitar", "saxophone", "trumpet", "flute", "piano", "synth"),
 }
 CROSSOVER = 0.25  # chance that a track takes something over from another style
-WITHOUT = {
-    "pad": 0.5,
-    "melody": 0.15,
-    "comping": 0.1,
-    "drums": 0.1,
-}  # chances that a role is silent
+# Chances that a role is silent; there is always a bass.
+WITHOUT = {"pad": 0.5, "melody": 0.15, "comping": 0.1, "drums": 0.1}
 TEMPO_SPREAD = 0.12  # tempo ranges of styles, widened on a logarithmic scale
 LEVEL_DB = (-28.0, -18.0)  # of a track
 LEVELS_DB = (-3.0, 3.0)  # of a part
@@ -96,7 +94,7 @@ class Plan:
     rng: np.random.Generator
 
 
-def plan(index: int, seed: int) -> Plan:
+def plan(index: int, seed: int, duration_s: float = DURATION_S) -> Plan:
     """Return what track ``index`` will be; quick, because nothing is rendered."""
     split, number = track_split(index)
     genre = band.deal(sorted(GENRES), number, seed, SIDES.index(split), _GENRE_ORDER)
@@ -105,7 +103,7 @@ def plan(index: int, seed: int) -> Plan:
     style = STYLES[GENRES[genre].style]
     spread = np.exp(rng.uniform(-TEMPO_SPREAD, TEMPO_SPREAD))
     tempo_bpm = draw(rng, style.tempo_bpm) * float(spread)
-    song, crossover = _song(style, artist, tempo_bpm, rng)
+    song, crossover = _song(style, artist, tempo_bpm, duration_s, rng)
     return Plan(genre, artist, song, tempo_bpm, crossover, rng)
 
 
@@ -137,13 +135,11 @@ def _artist(genre: str, number: int, split: str, seed: int) -> Artist:
 
 
 def _song(
-    style: Style, artist: Artist, tempo_bpm: float, rng: np.random.Generator
+    style: Style, artist: Artist, tempo_bpm: float, duration_s: float, rng: np.random.Generator
 ) -> tuple[Song, str]:
     """Compose a song; return it, and the name of the style that it borrows from (or nothing)."""
     roles = [r for r in (*COMMON, "drums") if rng.random() >= WITHOUT.get(r, 0.0)]
-    if not {"comping", "melody"} & set(roles):
-        roles.append("comping")
-    n_bars = int(np.ceil(RECIPE.duration_s * tempo_bpm / 60.0 / style.beats_per_bar)) + 1
+    n_bars = int(np.ceil(duration_s * tempo_bpm / 60.0 / style.beats_per_bar)) + 1
     low, high = artist.singer.range_midi if artist.singer else (60, 79)
     song = compose(style, n_bars, rng, roles=roles, melody_range=(low, high))
     if rng.random() >= CROSSOVER:
@@ -161,7 +157,7 @@ def _song(
 
 def render(index: int, *, seed: int, duration_s: float, extras: bool) -> list[Item]:
     """Return a track; there are no extras."""
-    planned = plan(index, seed)
+    planned = plan(index, seed, duration_s)
     artist, song, rng = planned.artist, planned.song, planned.rng
     beat_bpm = planned.tempo_bpm * song.beat_quarters  # quarter notes in a minute
     tempo = performer.time_map(song.n_quarters, beat_bpm, rng, drift=0.02)
@@ -189,7 +185,7 @@ def render(index: int, *, seed: int, duration_s: float, extras: bool) -> list[It
         ],
         room=performer.describe_room(artist.room, artist.noise_snr_db),
     )
-    return [Item(f"{index:05d}-{planned.genre}.wav", mix.mixture, SAMPLE_RATE, fields)]
+    return [Item(f"{index:05d}.wav", mix.mixture, SAMPLE_RATE, fields)]
 
 
 RECIPE = Recipe(
@@ -197,7 +193,7 @@ RECIPE = Recipe(
     title="Short songs in ten genres that overlap",
     stands_for="GTZAN",
     default_tracks=300,
-    duration_s=8.0,
+    duration_s=DURATION_S,
     unit="artist",
     definitions={
         name: DEFINITIONS[name]

@@ -108,7 +108,7 @@ def plan(index: int, seed: int = 0) -> Plan:
     """Return what track ``index`` is, without composing or rendering it."""
     split, number = track_split(index)
     heard = CONDITIONS[split].heard
-    label = deal(CLASSES, number, seed, SIDES.index(split), _LABELS)
+    label = deal(CLASSES, number, seed, SIDES.index(split), _LABELS, 0)
     work = number // LEADERS_OF_A_WORK
     # The composition fixes the style, so that it says nothing about who leads.
     style = arranger.STYLES[choose(_work_rng(seed, split, work, _STYLE), sorted(arranger.STYLES))]

@@ -90,7 +90,7 @@ def sources(family: str, heard: str) -> list[str]:
 def plan(index: int, seed: int = 0) -> Plan:
     """Return what track ``index`` is, without rendering it."""
     split, number = track_split(index)
-    family = deal(BLOCK, number, seed, SIDES.index(split), _FAMILY)
+    family = deal(BLOCK, number, seed, SIDES.index(split), _FAMILY, 0)
     rng = generator(seed, index, _PLAN)
     source = choose(rng, sources(family, performer.CONDITIONS[split].heard))
     low, high = soundbank.instrument_range(source)
@@ -194,8 +194,8 @@ def _shape(
     frequency_hz = np.maximum(np.arange(n_fft // 2 + 1) * (SAMPLE_RATE / n_fft), 1.0)
     f0_hz = float(midi_to_hz(planned.pitch_midi))
     tilt_db, response = body(planned.instrument, frequency_hz)
-    tilt_db += 4.0 * (_strength(planned.velocity) - 1.0)
-    tilt_db += {"bright": 3.0, "dark": -4.0, "muted": -4.0}.get(planned.style, 0.0)
+    tilt_db += 3.0 * (_strength(planned.velocity) - 1.0)
+    tilt_db += {"bright": 2.0, "dark": -3.0, "muted": -3.0}.get(planned.style, 0.0)
     response *= db_to_amplitude(tilt_db * np.log2(np.maximum(frequency_hz, f0_hz) / 1000.0))
     if planned.family == GUITAR:
         places = {"bridge": (0.05, 0.1), "neck": (0.35, 0.5)}  # shares of the string's length
@@ -217,11 +217,11 @@ def body(
     instrument's name alone.
     """
     rng = np.random.default_rng([*instrument.encode()])
-    tilt_db = draw(rng, (-2.0, 2.0))
+    tilt_db = draw(rng, (-1.0, 1.0))
     response = np.ones(frequency_hz.shape, dtype=complex)
     for _ in range(5):
         centre_hz = 100.0 * 40.0 ** rng.uniform()
-        sharpness, gain = draw(rng, (2.0, 6.0)), draw(rng, (-0.6, 1.5))
+        sharpness, gain = draw(rng, (2.0, 6.0)), draw(rng, (-0.4, 0.8))
         detuning = frequency_hz / centre_hz - centre_hz / frequency_hz
         response += gain / (1.0 + 1j * sharpness * detuning)
     return tilt_db, response

@@ -26,6 +26,8 @@ from dl101.data.embedded.recipe import Item, Recipe, generator, track_split
 from dl101.data.embedded.renderer import SAMPLE_RATE, Notes
 from dl101.data.splits import SIDES
 
+DURATION_S = 6.0
+
 # --- decks, and what is drawn for an artist ---
 
 _STYLE_SHARES = {
@@ -129,6 +131,7 @@ class Plan:
     artist: Artist
     song: Song
     tempo_bpm: float
+    duration_s: float
     room: str
     loudness: str
     written: Mapping[str, Notes]
@@ -140,7 +143,7 @@ class Plan:
         return tags_of(self)
 
 
-def plan(index: int, seed: int) -> Plan:
+def plan(index: int, seed: int, duration_s: float = DURATION_S) -> Plan:
     """Return what track ``index`` will be; quick, because nothing is rendered."""
     split, number = track_split(index)
     number, turn = divmod(number, TRACKS_PER_ARTIST)
@@ -155,20 +158,25 @@ def plan(index: int, seed: int) -> Plan:
     roles = ROLES[size][int(rng.integers(len(ROLES[size])))]
     slowest, fastest = style.tempo_bpm
     tempo_bpm = slowest * (fastest / slowest) ** draw(rng, (-0.15, 1.15))
-    song, written = _compose(style, artist, roles, tempo_bpm, rng)
+    song, written = _compose(style, artist, roles, tempo_bpm, duration_s, rng)
     if not written:  # a melody that hardly began
-        song, written = _compose(style, artist, ("comping",), tempo_bpm, rng)
-    return Plan(artist, song, tempo_bpm, room, loudness, written, rng)
+        song, written = _compose(style, artist, ("comping",), tempo_bpm, duration_s, rng)
+    return Plan(artist, song, tempo_bpm, duration_s, room, loudness, written, rng)
 
 
 def _compose(
-    style: Style, artist: Artist, roles: Sequence[str], tempo_bpm: float, rng: np.random.Generator
+    style: Style,
+    artist: Artist,
+    roles: Sequence[str],
+    tempo_bpm: float,
+    duration_s: float,
+    rng: np.random.Generator,
 ) -> tuple[Song, dict[str, Notes]]:
     """Return a song and the notes of its beginning; parts that hardly play are left out."""
-    n_bars = int(np.ceil(RECIPE.duration_s * tempo_bpm / 60.0 / style.beats_per_bar)) + 1
+    n_bars = int(np.ceil(duration_s * tempo_bpm / 60.0 / style.beats_per_bar)) + 1
     song = compose(style, n_bars, rng, roles=roles, melody_range=_range(artist, rng))
     tempo = performer.time_map(song.n_quarters, tempo_bpm * style.beat_quarters, rng, drift=0.02)
-    written = band.in_register(band.excerpt(song, tempo, RECIPE.duration_s), artist)
+    written = band.in_register(band.excerpt(song, tempo, duration_s), artist)
     return song, {role: notes for role, notes in written.items() if notes.onsets_s.size > 2}
 
 
@@ -267,9 +275,9 @@ def _time_tags(planned: Plan) -> set[str]:
     if planned.song.beat_quarters == 1.5:
         found.add("compound metre")
     onsets = sum(notes.onsets_s.size for notes in planned.written.values())
-    if onsets < SPARSE * RECIPE.duration_s:
+    if onsets < SPARSE * planned.duration_s:
         found.add("sparse")
-    if onsets > DENSE * RECIPE.duration_s:
+    if onsets > DENSE * planned.duration_s:
         found.add("dense")
     return found
 
@@ -295,7 +303,7 @@ def mean_pitch(pitched: list[Notes]) -> float:
 
 def render(index: int, *, seed: int, duration_s: float, extras: bool) -> list[Item]:
     """Return a track; there are no extras."""
-    planned = plan(index, seed)
+    planned = plan(index, seed, duration_s)
     artist, rng = planned.artist, planned.rng
     mix = performer.mix(
         band.play(planned.written, artist, duration_s, rng),
@@ -324,7 +332,7 @@ RECIPE = Recipe(
     title="Short pieces with about fifty tags, several for each",
     stands_for="MagnaTagATune",
     default_tracks=420,
-    duration_s=6.0,
+    duration_s=DURATION_S,
     unit="artist",
     definitions={
         **{name: DEFINITIONS[name] for name in _FIELDS},
