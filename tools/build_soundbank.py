@@ -518,6 +518,10 @@ def loudest(audio: np.ndarray) -> float:
 def prepare(audio: np.ndarray, midi: int, spec: Spec) -> tuple[np.ndarray, dict[str, float]]:
     """Turn a played note into a bank note at 22 050 Hz and its description."""
     rate, keep_s = SAMPLE_RATE * OVERSAMPLING, spec.keep_s
+    if spec.family == "synth":  # some oscillators have an offset, which would thump at each onset
+        audio = scipy.signal.sosfiltfilt(
+            scipy.signal.butter(2, 0.5 * midi_to_hz(midi), "highpass", fs=rate, output="sos"), audio
+        )
     audio = trim_onset(audio, rate)
     cents = follow_pitch(
         audio, rate, midi_to_hz(midi), "short" if spec.rings else spec.kind, spec.partials

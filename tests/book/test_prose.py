@@ -23,7 +23,7 @@ from dl101 import units
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
-PAGES = sorted(BOOK.glob("*.md"))
+PAGES = sorted([*BOOK.glob("*.md"), *BOOK.glob("data/*.md")])
 FENCE = re.compile(r"^(% no-test\n)?```(\S+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PYJAMA_NAME = "two-voices.pyjama"
 
@@ -70,7 +70,17 @@ def diagrams():
 # ------------------------------------------------------------------------------------- the code
 
 
-@pytest.mark.parametrize("page", ["data.md", "pytorch.md", "lightning.md", "evaluation.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "data.md",
+        "data/versions.md",
+        "data/harmony.md",
+        "pytorch.md",
+        "lightning.md",
+        "evaluation.md",
+    ],
+)
 def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
     monkeypatch.setenv("DL101_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
@@ -99,7 +109,7 @@ def test_the_commands_that_pages_name_exist():
         text = page.read_text(encoding="utf-8")
         lines = [
             line
-            for kind, code, *_ in blocks(page.name)
+            for kind, code, *_ in blocks(page.relative_to(BOOK).as_posix())
             if kind == "sh"
             for line in code.splitlines()
         ]
@@ -109,7 +119,7 @@ def test_the_commands_that_pages_name_exist():
             if words[:1] == ["dl101"] and not re.search(r"[A-Z]{3}|\.\.\.", line):
                 parser.parse_args(words[1:])
                 named.add(words[1])
-    assert {"export", "fetch", "train"} <= named
+    assert {"export", "fetch", "corpora", "probe"} <= named
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set()
     for page in PAGES:
@@ -180,7 +190,7 @@ def test_what_the_page_says_of_the_chorales_is_what_the_code_does():
     from dl101.data.embedded.corpora import chorales
     from dl101.data.embedded.scores import load_chorales
 
-    text = (BOOK / "data.md").read_text(encoding="utf-8")
+    text = (BOOK / "data/pitch.md").read_text(encoding="utf-8")
     scores = load_chorales()
     assert f"are {len(scores)} four-part chorales" in text
     assert f"there are {len({chorale.tune for chorale in scores})} tunes" in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scipy.fft
@@ -120,7 +122,7 @@ def test_a_note_of_six_seconds_has_no_click():
 def test_a_loop_goes_on_in_phase():
     # 441 Hz has a period of 100 oversampled samples; the loop holds exactly 100 of them.
     tone = np.sin(2 * np.pi * np.arange(12004) / 100.0).astype(np.float32)
-    note = soundbank.BankNote(69, 0, tone, 2000, 12000, 0.0)
+    note = SimpleNamespace(samples=tone, loop_start=2000, loop_stop=12000, decay_db_per_s=0.0)
     position = 1.0 + 1.7 * np.arange(20000)
     expected = np.sin(2 * np.pi * position / 100.0)
     np.testing.assert_allclose(renderer._read(note, position.copy()), expected, atol=1e-3)
@@ -130,7 +132,8 @@ def test_reading_between_samples_does_not_hiss():
     # A pure tone as a bank note, read 30 cents sharp: what is not the tone is interpolation noise.
     rate = SAMPLE_RATE * soundbank.OVERSAMPLING
     tone = np.sin(2 * np.pi * 3000.0 * np.arange(2 * rate) / rate).astype(np.float32)
-    note = soundbank.BankNote(69, 0, tone, rate // 2, tone.size - soundbank.PADDING, 0.0)
+    loop = {"loop_start": rate // 2, "loop_stop": tone.size - soundbank.PADDING}
+    note = SimpleNamespace(samples=tone, decay_db_per_s=0.0, **loop)
     n = 16384
     position = 1000.0 + np.arange(n) * 2.0 * 2.0 ** (30.0 / 1200.0)
     sound = renderer._read(note, position) * np.hanning(n)

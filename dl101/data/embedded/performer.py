@@ -293,15 +293,9 @@ def mix(
     tilts_db = [part.player.tilt_db_per_octave if part.player else 0.0 for part in parts]
     if stereo:
         angles = (np.array([part.pan for part in parts]) + 1.0) * np.pi / 4
-        sides = [
-            renderer.place_in_room(
-                dry * gains.astype(np.float32)[:, None],
-                renderer.impulse_response(room, rng),
-                tilts_db,
-            )
-            for gains in (np.cos(angles), np.sin(angles))
-        ]
-        wet = np.stack(sides, axis=1)  # (parts, 2, samples)
+        sides = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        responses = np.stack([renderer.impulse_response(room, rng) for _ in range(2)])
+        wet = renderer.place_on_stage(dry, responses, tilts_db, sides)  # (parts, 2, samples)
     else:
         wet = renderer.place_in_room(dry, renderer.impulse_response(room, rng), tilts_db)
     clean = wet.sum(axis=0)

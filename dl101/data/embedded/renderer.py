@@ -176,14 +176,46 @@ def place_in_room(
     voices: NDArray[np.float32], response: NDArray[np.float32], tilts_db: Sequence[float]
 ) -> NDArray[np.float32]:
     """Return each voice, with its timbre tilted, as heard in the room; both (voices, samples)."""
+    return place_on_stage(voices, response[None], tilts_db, np.ones((len(voices), 1)))[:, 0]
+
+
+def place_on_stage(
+    voices: NDArray[np.float32],
+    responses: NDArray[np.float32],
+    tilts_db: Sequence[float],
+    gains: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """Return each voice, with its timbre tilted, as heard by several microphones.
+
+    Parameters
+    ----------
+    voices
+        Dry sounds, (voices, samples).
+    responses
+        The room's impulse response to each microphone, (microphones, response samples).
+    tilts_db
+        Change of timbre of each voice, dB in an octave around 1 kHz.
+    gains
+        How loud each voice is at each microphone, (voices, microphones).
+
+    Returns
+    -------
+    ndarray, shape (voices, microphones, samples)
+    """
     n = voices.shape[1]
-    n_fft = scipy.fft.next_fast_len(n + response.size, real=True)
-    transfer = scipy.fft.rfft(response, n_fft)
-    octaves = np.log2(np.maximum(np.arange(transfer.size) * SAMPLE_RATE / n_fft, 60.0) / 1000.0)
-    wet = np.empty_like(voices)
-    for voice, tilt_db, out in zip(voices, tilts_db, wet, strict=True):
+    n_fft = scipy.fft.next_fast_len(n + responses.shape[1], real=True)
+    transfers = [scipy.fft.rfft(response, n_fft) for response in responses]
+    frequency = np.arange(transfers[0].size) * SAMPLE_RATE / n_fft
+    octaves = np.log2(np.maximum(frequency, 60.0) / 1000.0)
+    wet = np.empty((len(voices), len(responses), n), dtype=np.float32)
+    for voice, tilt_db, gain, out in zip(voices, tilts_db, gains, wet, strict=True):
         tilt = np.exp((tilt_db * np.log(10.0) / 20.0 * octaves).astype(np.float32))
-        out[:] = scipy.fft.irfft(scipy.fft.rfft(voice, n_fft) * (transfer * tilt), n_fft)[:n]
+        spectrum = scipy.fft.rfft(voice, n_fft)
+        for row, transfer in enumerate(transfers):
+            # not `*`, which may swap its operands to save memory, and with them the last bit
+            out[row] = scipy.fft.irfft(np.multiply(spectrum, transfer * tilt), n_fft)[:n]
+        if np.any(gain != 1.0):
+            out *= gain.astype(np.float32)[:, None]
     return wet
 
 

@@ -77,7 +77,7 @@ LOUDNESS_DECK = ("quiet", "usual", "usual", "usual", "loud")
 # RMS of a track; peaks may hold a loud one down by two decibels, hence the gap.
 LEVEL_DB = {"quiet": (-40.0, -33.0), "usual": (-32.0, -26.0), "loud": (-23.0, -19.0)}
 CHOIRS = ("choir-ooh", "choir-aah")
-SOUND = {"noise_snr_db": (15.0, 40.0), "tilt_db_per_octave": (-2.0, 2.0)}
+SOUND = {"noise_snr_db": (20.0, 45.0), "tilt_db_per_octave": (-1.5, 1.5)}
 CONDITIONS = {side: replace(found, **SOUND) for side, found in performer.CONDITIONS.items()}
 TRACKS_PER_ARTIST = 2
 (_STYLE, _LEAD, _COMPING, _ROOM, _SIZE, _LOUDNESS, _ARTIST) = range(7)  # streams of random numbers
@@ -202,7 +202,7 @@ def _artist(style: str, room: str, number: int, split: str, seed: int) -> Artist
         pools,
         rng,
         voice_type=lead if lead in SINGERS else None,
-        tilt_db_per_octave=(-3.0, 3.0),
+        tilt_db_per_octave=(-1.5, 1.5),
     )
     rt60_s, direct_to_reverb_db = ROOMS[room]
     players = dict(artist.players)
