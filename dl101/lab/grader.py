@@ -430,7 +430,7 @@ def work(stream: IO[str]) -> None:
             text = f"code cell {index + 1} stopped with {type(error).__name__}: {error}"
             tell(error=text[:300], failed=not isinstance(error, SyntaxError))
     for name, expression in request["answers"].items():
-        judge.judge_again(name, expression, shell.user_ns)
+        judge.judge_again(name, expression, shell.ev)
     tell(end=True)
 
 
@@ -465,13 +465,15 @@ class _Judge:
             self.passed.add(exercise_id)
         self.tell(exercise=exercise_id, verdict=asdict(verdict))
 
-    def judge_again(self, exercise_id: str, expression: str, names: dict[str, Any]) -> None:
+    def judge_again(
+        self, exercise_id: str, expression: str, evaluate: Callable[[str], Any]
+    ) -> None:
         """Judge the chapter's own expression, if no check has accepted an answer so far."""
         if exercise_id in self.passed:
             return
         self.tell(judging=exercise_id)
         try:
-            answer = eval(expression, names)
+            answer = evaluate(expression)
         except Exception:
             self.tell(exercise=exercise_id, verdict=None)  # the cells' errors say why
         else:

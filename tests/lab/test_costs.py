@@ -187,6 +187,7 @@ def whole_networks():
         "recurrent": (Apply(lambda s, x: s.r(x)[0], r=nn.LSTM(4, 3, batch_first=True)), (30, 4), 0),
         "normalised": (nn.Sequential(nn.Conv1d(2, 4, 3), nn.GroupNorm(2, 4)), (2, 30), -1),
         "instance": (nn.InstanceNorm1d(2), (2, 30), -1),
+        "layer": (nn.LayerNorm(30), (2, 30), -1),
         "gate": (Apply(lambda self, x: x * torch.sigmoid(x.amax(-1, keepdim=True))), (2, 30), -1),
         "softmax": (Apply(lambda self, x: (x * x.softmax(-1)).sum(-1)), (2, 30), -1),
     }
