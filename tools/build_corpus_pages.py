@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dl101 import features, plots
+from dl101.data.catalog import DATASETS
 from dl101.data.embedded import export
 from dl101.data.embedded.recipe import Item, track_split
 from dl101.evaluation import results
@@ -101,6 +102,7 @@ def main(names: Sequence[str]) -> None:
     mpl.use("Agg")
     OUTPUT.mkdir(parents=True, exist_ok=True)
     (OUTPUT / "overview.md").write_text(NOTICE + overview(), encoding="utf-8")
+    (OUTPUT / "catalogue.md").write_text(NOTICE + catalogue(), encoding="utf-8")
     (OUTPUT / "difficulty.md").write_text(NOTICE + difficulty(), encoding="utf-8")
     for name in names or export.CORPORA:
         (OUTPUT / f"{name}.md").write_text(NOTICE + fragment(name), encoding="utf-8")
@@ -116,6 +118,19 @@ def overview() -> str:
         size = f"{found.default_tracks} × {found.duration_s:g} s"
         link = f"{{doc}}`{name} </book/data/{PAGES[name]}>`"
         lines.append(f"| {link} | {found.title} | {found.stands_for} | {size} |")
+    return "\n".join(lines) + "\n"
+
+
+def catalogue() -> str:
+    """Return a table of the real datasets, as Markdown."""
+    lines = ["| dataset | holds | how | terms | known faults |", "|---|---|---|---|---:|"]
+    for name, dataset in DATASETS.items():
+        title = f"[{dataset.title}]({dataset.homepage})"
+        terms = dataset.licence.rstrip(".") + (
+            "; **permission needed**" if dataset.restricted else ""
+        )
+        row = (f"{title}<br>`{name}`", dataset.contents, dataset.access, terms)
+        lines.append(f"| {' | '.join(row)} | {len(dataset.faults) or ''} |".replace("\n", " "))
     return "\n".join(lines) + "\n"
 
 

@@ -3,17 +3,26 @@
 ``python -m tools.chapters run NAME|all``
     executes chapters in a copy, builds the book with the fresh outputs, prints page, scores, times;
 ``python -m tools.chapters refresh NAME|all``
-    executes notebooks and writes their outputs into the committed files, in canonical form;
+    executes notebooks, each with an empty cache, writes their outputs into the committed files, in
+    canonical form, and records time, size and environment in ``notebooks/status.json``;
+``python -m tools.chapters status``
+    writes the page ``book/status.md`` from that record, as ``refresh`` does;
 ``python -m tools.chapters book``
     builds the book from the committed outputs.
 
 A cell tagged ``scores`` prints a chapter's scores; its text is shown again at the end of ``run``.
+On a machine with a GPU, ``refresh`` records the time under ``gpu`` and leaves the notebook as it
+is: the committed outputs are those of a CPU, which everybody has.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import itertools
+import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -22,6 +31,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html.parser import HTMLParser
+from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
@@ -36,10 +47,20 @@ BUILD = ROOT / "_build"
 BOOK_SOURCES = ("_config.yml", "_toc.yml", "book", "notebooks", "results")
 CELL_TIMEOUT_S = 1800
 MAX_NOTEBOOK_BYTES = 1_200_000
+MAX_FIGURE_BYTES = 250_000  # one interactive figure with its sounds
+STATUS = NOTEBOOKS / "status.json"
+STATUS_PAGE = ROOT / "book" / "status.md"
 
 PROGRESS_BAR = re.compile(r"\d{1,3}%\|.*?\|.*\d+/(\d+|\?)")
 PROBLEM = re.compile(r"WARNING|ERROR|SEVERE|CRITICAL|Error:|Exception")
 MEMORY_ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
+WARNING = re.compile(
+    r"^\S*:\d+: \w*Warning: |^\w*Warning: |^(WARNING|ERROR|CRITICAL)\b", re.MULTILINE
+)
+SOMEONES_FOLDER = re.compile(
+    r"(?<![\w.:/-])(?:/(?:home|Users|root|tmp)\b/\w|[A-Z]:\\\w)[^\s\"'<)]*"
+)
+DATA_URI = re.compile(r"base64,[A-Za-z0-9+/=\s]+")  # long texts that may hold anything
 
 
 class ChapterError(RuntimeError):
@@ -163,13 +184,15 @@ def output_texts(cell: NotebookNode) -> Iterator[str]:
 
 
 def complaints(notebook: NotebookNode) -> list[str]:
-    """Return why the outputs of a notebook may not be committed; empty when they may."""
+    """Return why a notebook may not be committed; empty when it may."""
     private = {str(ROOT), str(Path.home()), sys.prefix, tempfile.gettempdir() + "/"} - {"/"}
     found = []
     for index, cell in enumerate(notebook.cells):
+        place = f"cell {index}"
+        for path in _paths(cell.source, private):
+            found.append(f"{place}: absolute path {path} in the source")
         if cell.cell_type != "code":
             continue
-        place = f"cell {index}"
         if cell.source.strip() and cell.execution_count is None:
             found.append(f"{place}: was not executed")
         if any(output.output_type == "error" for output in cell.outputs):
@@ -177,17 +200,86 @@ def complaints(notebook: NotebookNode) -> list[str]:
         if any(o.output_type == "stream" and o.name == "stderr" for o in cell.outputs):
             found.append(f"{place}: wrote to stderr")
         for text in output_texts(cell):
-            # data URIs (sounds, images) are long base64 texts and may hold anything
-            text = re.sub(r"base64,[A-Za-z0-9+/=\s]+", "base64,", text)
-            found += [f"{place}: absolute path {path}" for path in private if path in text]
+            text = DATA_URI.sub("base64,", text)
+            found += [f"{place}: absolute path {path}" for path in _paths(text, private)]
             if "\r" in text or PROGRESS_BAR.search(text):
                 found.append(f"{place}: debris of a progress bar")
             if MEMORY_ADDRESS.search(text):
                 found.append(f"{place}: a memory address, which changes from run to run")
+            if warning := WARNING.search(text):
+                found.append(f"{place}: a warning: {warning[0]}")
+        for output in cell.outputs:
+            found += [f"{place}: {text}" for text in _figure_complaints(output)]
+    found += _heading_complaints(notebook)
     size = len(nbformat.writes(notebook).encode())
     if size > MAX_NOTEBOOK_BYTES:
         found.append(f"{size:,} bytes; at most {MAX_NOTEBOOK_BYTES:,}")
     return found
+
+
+def _paths(text: str, private: set[str]) -> list[str]:
+    """Return the absolute paths in a text: of this machine, or that look like somebody's."""
+    return [path for path in sorted(private) if path in text] + [
+        match[0] for match in SOMEONES_FOLDER.finditer(text)
+    ]
+
+
+class _Output(HTMLParser):
+    """What is wrong with the pictures, figures and tables of one HTML output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.uncaptioned: list[str] = []
+        self.in_caption = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        if tag == "img" and not values.get("alt", "").strip():
+            self.found.append("a picture without alternative text")
+        if tag == "img" and "figure" not in self.uncaptioned:
+            self.found.append("a picture outside a figure with a caption")
+        if tag in ("figure", "table"):
+            self.uncaptioned.append(tag)
+        self.in_caption |= tag in ("figcaption", "caption")
+        for name in ("src", "srcset", "data", "poster"):
+            if values.get(name) and not values[name].startswith(("data:", "#")):
+                self.found.append(f"loads {values[name][:60]}: put it into the page")
+
+    def handle_data(self, data: str) -> None:
+        if self.in_caption and data.strip() and self.uncaptioned:
+            self.uncaptioned[-1] = ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("figcaption", "caption"):
+            self.in_caption = False
+        if tag in ("figure", "table") and self.uncaptioned and self.uncaptioned.pop():
+            self.found.append(f"a {tag} without caption")
+
+
+def _figure_complaints(output: NotebookNode) -> Iterator[str]:
+    html = output.get("data", {}).get("text/html", "")
+    if not html:
+        return
+    parser = _Output()
+    parser.feed(html)
+    yield from dict.fromkeys(parser.found)
+    if "dl101-explore" in html:
+        if len(html.encode()) > MAX_FIGURE_BYTES:
+            yield f"an interactive figure of {len(html.encode()):,} bytes"
+        if "<img" not in html.partition("<script")[0]:
+            yield "an interactive figure that shows nothing without scripts"
+
+
+def _heading_complaints(notebook: NotebookNode) -> Iterator[str]:
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    text = re.sub(r"^(```|~~~).*?^\1", "", "\n\n".join(texts), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^(#{1,6}) +(.+)$", text, re.MULTILINE)
+    if (n_titles := sum(marks == "#" for marks, _ in headings)) != 1:
+        yield f"{n_titles} headings of level 1"
+    for (above, _), (marks, words) in itertools.pairwise(headings):
+        if len(marks) > len(above) + 1:
+            yield f"heading skips a level: {words}"
 
 
 def scores(notebook: NotebookNode) -> str:
@@ -209,6 +301,78 @@ def write(notebook: NotebookNode, path: Path) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
     part.replace(path)
+
+
+# ------------------------------------------------------------------------------ status
+def measure(seconds: float) -> dict[str, object]:
+    """Return what is recorded about one execution of a notebook."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    environment = f"Python {platform.python_version()}, torch {version('torch')}"
+    return {
+        "seconds": round(seconds, 1),
+        "date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d"),
+        "machine": gpu_name() or f"{platform.machine()}, {cores} cores",
+        "environment": environment,
+    }
+
+
+def gpu_name() -> str | None:
+    """Return the name of the GPU that notebooks would use, or None."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def load_status() -> dict[str, dict]:
+    """Return the record of each notebook, by its path below ``notebooks`` without suffix."""
+    return json.loads(STATUS.read_text(encoding="utf-8")) if STATUS.exists() else {}
+
+
+def record_status(key: str, device: str, measured: dict[str, object], n_bytes: int) -> None:
+    """Write one measurement into the record and the page."""
+    status = load_status()
+    status[key] = {**status.get(key, {}), "bytes": n_bytes, device: measured}
+    STATUS.write_text(json.dumps(status, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    STATUS_PAGE.write_text(status_page(status), encoding="utf-8")
+
+
+def status_page(status: dict[str, dict]) -> str:
+    """Return the page on the state of the chapters: one row for each notebook in the contents."""
+    rows, where = "", []
+    for key in chapters_in_contents():
+        entry = status.get(key, {})
+        measured = [entry[device] for device in ("cpu", "gpu") if device in entry]
+        places = [f"{each['machine']}; {each['environment']}" for each in measured]
+        where += [place for place in dict.fromkeys(places) if place not in where]
+        cells = [
+            f"[](../notebooks/{key}.ipynb)",
+            _time(entry.get("cpu")),
+            _time(entry.get("gpu")),
+            f"{entry['bytes'] / 1000:.0f}" if "bytes" in entry else "–",
+            ", ".join(dict.fromkeys(each["date"] for each in measured)) or "–",
+            ", ".join(str(where.index(place) + 1) for place in places) or "–",
+        ]
+        rows += f"| {' | '.join(cells)} |\n"
+    listed = "".join(f"{number}. {place}\n" for number, place in enumerate(where, start=1))
+    return (
+        "# Status of the chapters\n\n"
+        "Each chapter was executed from top to bottom at lab scale, with an empty cache, when its "
+        "outputs were made. The time includes starting Python and rendering the data; a dash means "
+        "that it was not measured. `make notebooks` writes this page.\n\n"
+        "| chapter | CPU (s) | GPU (s) | size (kB) | date | measured on |\n"
+        f"|---|--:|--:|--:|---|---|\n{rows}\n"
+        f"Measured on:\n\n{listed}"
+    )
+
+
+def _time(measured: dict | None) -> str:
+    return f"{measured['seconds']:.0f}" if measured else "–"
+
+
+def chapters_in_contents(root: Path = ROOT) -> list[str]:
+    """Return the notebooks named in _toc.yml, below ``notebooks``, in reading order."""
+    text = (root / "_toc.yml").read_text(encoding="utf-8")
+    return re.findall(r"^\s*- file: notebooks/(\S+?)(?:\.ipynb)?\s*$", text, re.MULTILINE)
 
 
 # ------------------------------------------------------------------------------ the book
@@ -285,15 +449,33 @@ def command_run(name: str) -> None:
 
 
 def command_refresh(name: str) -> None:
-    """Execute notebooks and write their outputs into the committed files."""
+    """Execute notebooks; write outputs into the committed files, and time and size on record."""
     times_s: dict[str, float] = {}
+    device = "gpu" if gpu_name() else "cpu"
     for path in find(name):
-        with timed(times_s, path.stem):
+        with empty_cache(), timed(times_s, path.stem):
             notebook = execute(path)
         if problems := complaints(notebook):
             raise ChapterError(f"{path.name} was left as it was:\n" + "\n".join(problems))
-        write(notebook, path)
+        if device == "cpu":
+            write(notebook, path)
+        key = path.relative_to(NOTEBOOKS).with_suffix("").as_posix()
+        record_status(key, device, measure(times_s[path.stem]), path.stat().st_size)
     print_times(times_s)
+
+
+@contextmanager
+def empty_cache() -> Iterator[None]:
+    """Give the kernels an empty cache: what is timed is what a new reader waits for."""
+    kept = os.environ.get("DL101_CACHE")
+    with tempfile.TemporaryDirectory(prefix="dl101-cache-") as folder:
+        os.environ["DL101_CACHE"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["DL101_CACHE"]
+            if kept is not None:
+                os.environ["DL101_CACHE"] = kept
 
 
 def command_book() -> None:
@@ -319,12 +501,15 @@ def main() -> int:
     for command in ("run", "refresh"):
         commands.add_parser(command).add_argument("name", help="a chapter's name, or all")
     commands.add_parser("book")
+    commands.add_parser("status")
     arguments = parser.parse_args()
     try:
         if arguments.command == "run":
             command_run(arguments.name)
         elif arguments.command == "refresh":
             command_refresh(arguments.name)
+        elif arguments.command == "status":
+            STATUS_PAGE.write_text(status_page(load_status()), encoding="utf-8")
         else:
             command_book()
     except ChapterError as error:

@@ -288,19 +288,6 @@ def pitch_accuracy(truth_midi: NDArray, estimate_midi: NDArray) -> dict[str, flo
     }
 
 
-def chord_class(label: str) -> int:
-    """Return a chord's class: 0 to 11 major, 12 to 23 minor by its third, 24 for no chord.
-
-    Chords without a third count as major.
-    """
-    import mir_eval
-
-    root, bitmap, _ = mir_eval.chord.encode(label)
-    if root < 0:
-        return 24
-    return int(root) + (12 if bitmap[3] and not bitmap[4] else 0)
-
-
 def match_chords(chroma: NDArray, *, silence: float = 0.0) -> NDArray[np.int64]:
     """Return the best of 24 binary templates for each frame of a chroma (12, frames).
 

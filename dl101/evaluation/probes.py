@@ -24,6 +24,7 @@ from dl101 import features
 from dl101.data import pyjama
 from dl101.data.audiostore import AudioStore
 from dl101.data.embedded import export
+from dl101.data.harte import to_class
 from dl101.data.splits import SIDES
 from dl101.errors import ConfigError, did_you_mean
 from dl101.evaluation import multi_pitch, probe_features, results
@@ -268,7 +269,8 @@ def _chords(corpus: Corpus, task: Task) -> Iterable[Outcome]:
     for entry in corpus.entries["train"]:
         _, durations_s, labels = entry.segments(task.field)
         for duration_s, label in zip(durations_s, labels, strict=True):
-            counts[models.chord_class(label)] += duration_s
+            if to_class(label) >= 0:
+                counts[to_class(label)] += duration_s
     scores: dict[str, list[float]] = {"majority": [], "templates": []}
     with AudioStore(corpus.files.audio) as store:
         for entry in progress_bar(corpus.entries["test"], "matching chords"):
@@ -277,7 +279,7 @@ def _chords(corpus: Corpus, task: Task) -> Iterable[Outcome]:
             truth = np.full(times_s.size, -1)
             for onset_s, duration_s, label in zip(onsets_s, durations_s, labels, strict=True):
                 inside = (times_s >= onset_s) & (times_s < onset_s + duration_s)
-                truth[inside] = models.chord_class(label)
+                truth[inside] = to_class(label)
             known = truth >= 0
             found = models.match_chords(chroma)
             scores["majority"].append(float(np.mean(truth[known] == counts.argmax())))

@@ -155,14 +155,6 @@ def test_pitch_accuracy_counts_octaves_only_modulo_octaves() -> None:
     assert scores == {"raw_pitch_accuracy": 0.5, "raw_chroma_accuracy": 0.75}
 
 
-@pytest.mark.parametrize(
-    ("label", "expected"),
-    [("C:maj", 0), ("A:min7/b3", 21), ("F#:7/3", 6), ("B:hdim7", 23), ("Db:sus4", 1), ("N", 24)],
-)
-def test_chord_classes(label: str, expected: int) -> None:
-    assert models.chord_class(label) == expected
-
-
 def test_templates_find_triads_and_silence() -> None:
     chroma = np.zeros((12, 3))
     chroma[[7, 11, 2], 0] = 1.0  # G major
