@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+from dl101.data.embedded import profiles, versions
 from dl101.data.embedded.arranger import Line
 from dl101.data.embedded.corpora import covers
 from dl101.data.embedded.performer import TimeMap, skeleton
@@ -115,12 +116,14 @@ def one_note_performance(onset_s: float, duration_s: float) -> covers.Performanc
 
 
 def test_the_clean_profile_of_one_note_is_its_energy_over_its_frames():
-    hop_s = 1.0 / covers.FRAME_RATE_HZ
-    profile = covers.clean_profile(one_note_performance(10.25 * hop_s, 2.5 * hop_s))
+    hop_s = 1.0 / profiles.FRAME_RATE_HZ
+    one = one_note_performance(10.25 * hop_s, 2.5 * hop_s)
+    profile = profiles.clean_profile(one.notes.values(), one.n_frames)
     expected = np.zeros(profile.shape)
     expected[9, 10:13] = 0.25 * np.array([0.75, 1.0, 0.75])
     np.testing.assert_allclose(profile, expected, atol=1e-9)
-    within = covers.clean_profile(one_note_performance(20.25 * hop_s, 0.5 * hop_s))
+    one = one_note_performance(20.25 * hop_s, 0.5 * hop_s)
+    within = profiles.clean_profile(one.notes.values(), one.n_frames)
     np.testing.assert_allclose(within[9, 20], 0.125, atol=1e-9)
     np.testing.assert_allclose(within.sum(), 0.125, atol=1e-9)
 
@@ -129,14 +132,14 @@ def test_the_clean_profile_holds_all_energy_of_the_notes():
     for index in range(8):
         performance = covers.perform(index)
         total = np.zeros(12)
-        end_s = performance.n_frames / covers.FRAME_RATE_HZ
+        end_s = performance.n_frames / profiles.FRAME_RATE_HZ
         for part in performance.notes.values():
             lengths = np.clip(part.onsets_s + part.durations_s, 0, end_s) - np.clip(
                 part.onsets_s, 0, end_s
             )
             np.add.at(total, part.pitches_midi % 12, part.velocities**2 * lengths)
-        profile = covers.clean_profile(performance)
-        np.testing.assert_allclose(profile.sum(axis=1) / covers.FRAME_RATE_HZ, total, rtol=1e-6)
+        profile = profiles.clean_profile(performance.notes.values(), performance.n_frames)
+        np.testing.assert_allclose(profile.sum(axis=1) / profiles.FRAME_RATE_HZ, total, rtol=1e-6)
 
 
 def test_overtones_and_mistuning_leak_where_physics_says():
@@ -144,7 +147,7 @@ def test_overtones_and_mistuning_leak_where_physics_says():
     held[0] = 0.5  # a long C
     heard = {
         cents: np.mean(
-            [covers.degrade(held, cents, np.random.default_rng(seed)) for seed in range(12)],
+            [profiles.degrade(held, cents, np.random.default_rng(seed)) for seed in range(12)],
             axis=(0, 2),
         )
         for cents in (-40.0, 0.0, 40.0)
@@ -175,9 +178,9 @@ def test_ornaments_keep_the_time_and_leave_a_plain_melody_plain():
     n = 40
     rng = np.random.default_rng(0)
     line = Line(np.arange(n) * 1.0, np.ones(n), 60 + np.arange(n) % 5 * 2, np.full(n, 0.8))
-    plain = covers.ornament(line, np.arange(12), 0.0, rng)
+    plain = versions.ornament(line, np.arange(12), 0.0, rng)
     np.testing.assert_array_equal(plain.pitches_midi, line.pitches_midi)
-    ornamented = covers.ornament(line, np.arange(12), 0.8, rng)
+    ornamented = versions.ornament(line, np.arange(12), 0.8, rng)
     assert ornamented.onsets_quarters.size > n + 10
     ends = ornamented.onsets_quarters + ornamented.durations_quarters
     np.testing.assert_allclose(ends[:-1], ornamented.onsets_quarters[1:])
@@ -201,12 +204,12 @@ def test_the_sound_has_the_pitch_classes_of_the_clean_profile():
         assert abs(samples.size / rate - performance.duration_s) < 0.001
         again, _ = covers.render_audio(index, duration_s=24.0)
         np.testing.assert_array_equal(samples, again)
-        hop = round(rate / covers.FRAME_RATE_HZ)
+        hop = round(rate / profiles.FRAME_RATE_HZ)
         chroma = librosa.feature.chroma_stft(
             y=samples, sr=rate, n_fft=8192, hop_length=hop, center=True,
             tuning=performance.tuning_cents / 100.0, norm=None,
         )  # fmt: skip
-        clean = covers.clean_profile(performance)
+        clean = profiles.clean_profile(performance.notes.values(), performance.n_frames)
         n = min(clean.shape[1], chroma.shape[1])
         chroma, clean = np.sqrt(chroma[:, :n]), np.sqrt(clean[:, :n])
         shifted = [np.corrcoef(np.roll(chroma, s, axis=0).ravel(), clean.ravel())[0, 1]

@@ -6,7 +6,7 @@ once: real versions) and traditional dance tunes (often printed in two settings)
 differ in key, tempo (which drifts and may change midway), metre and ornaments, sections left out,
 repeated or in another order, voices left out, accompaniment and chords.
 
-Items hold features, shape (12, frames), at :data:`FRAME_RATE_HZ`: row 0 is C. The main item (role
+Items hold features, shape (12, frames): row 0 is C. The main item (role
 ``degraded``) is what a network that estimates pitch classes from audio might give, probabilities in
 [0, 1] with the errors of such estimates: overtones heard as fifths and thirds, mistuning, smearing,
 attacks, confusions. It stands for the ``crema`` features with which cover song datasets are
@@ -22,21 +22,20 @@ its work. Splits go by work and are those of ``chorales`` and ``dances``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
-from scipy.signal import lfilter
 
-from dl101.data.embedded import performer
+from dl101.data.embedded import performer, profiles, versions
 from dl101.data.embedded.annotations import DEFINITIONS, labels
 from dl101.data.embedded.arranger import Line, accompany
 from dl101.data.embedded.corpora import chorales, dances
 from dl101.data.embedded.harmony import ChordSpan, analyse_chorale, harmonise
-from dl101.data.embedded.performer import CONDITIONS, Part, TimeMap, choose, draw
+from dl101.data.embedded.performer import CONDITIONS, Part, choose, draw
+from dl101.data.embedded.profiles import FRAME_RATE_HZ
 from dl101.data.embedded.recipe import Item, Recipe, generator, track_split
 from dl101.data.embedded.renderer import SAMPLE_RATE, Notes
 from dl101.data.embedded.scores import Chorale, Dance, ScoreVoice, load_chorales, load_dances
@@ -44,7 +43,6 @@ from dl101.data.embedded.styles import STYLES, Style
 from dl101.data.splits import SIDES
 
 DURATION_S = 60.0  # the longest performance; the shortest is half as long
-FRAME_RATE_HZ = 44100 / 4096
 CHORALES = 0.35  # of new works
 RAREST = 0.015  # smaller: larger cliques; the chance of a work is 1 / (its rank's share + this)
 CHORALE_BPM = (56.0, 112.0)
@@ -72,9 +70,6 @@ class Performance:
     def n_frames(self) -> int:
         """Number of frames of its features."""
         return int(self.duration_s * FRAME_RATE_HZ)
-
-
-# --- which work ---
 
 
 @lru_cache(maxsize=16)
@@ -108,9 +103,6 @@ def work_of(index: int, seed: int) -> tuple[str, tuple]:
     chance = 1.0 / ((np.arange(len(found)) + 0.5) / len(found) + RAREST)
     draws = generator(seed, index, 3).random() * chance.sum()
     return found[int(np.searchsorted(np.cumsum(chance), draws))]
-
-
-# --- arranging ---
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,110 +225,17 @@ def _voices(score: _Score, rng: np.random.Generator) -> dict[str, Line]:
     return kept
 
 
-def ornament(line: Line, scale: NDArray[np.int64], rate: float, rng: np.random.Generator) -> Line:
-    """Return a melody with ornaments on about a share ``rate`` of its longer notes.
-
-    Passing notes fill thirds, turns go to the next note of the scale and back, notes are repeated,
-    and pairs of equal notes become dotted ones, long before short or the reverse.
-    """
-    notes = []
-    onsets, durations = line.onsets_quarters.tolist(), line.durations_quarters.tolist()
-    pitches, velocities = line.pitches_midi.tolist(), line.velocities.tolist()
-    chances = rng.random((len(onsets), 2))
-    for i, (chance, kind) in enumerate(chances.tolist()):
-        onset, length, pitch, velocity = onsets[i], durations[i], pitches[i], velocities[i]
-        follows = i + 1 < len(onsets) and onsets[i + 1] - onset - length < 1e-6
-        if chance >= rate or length < 0.45 or length > 4.0:
-            notes.append((onset, length, pitch, velocity))
-            continue
-        between = [
-            p for p in range(min(pitch, pitches[i + 1]) + 1, max(pitch, pitches[i + 1]))
-            if p % 12 in scale
-        ] if follows else []  # fmt: skip
-        if between and len(between) < 3 and kind < 0.45:
-            steps = sorted(between, reverse=pitches[i + 1] < pitch)
-            each = length / 2 / len(steps)
-            notes.append((onset, length / 2, pitch, velocity))
-            notes += [
-                (onset + length / 2 + k * each, each, p, 0.85 * velocity)
-                for k, p in enumerate(steps)
-            ]
-        elif kind < 0.65:
-            above = next(p for p in range(pitch + 1, pitch + 5) if p % 12 in scale or p > pitch + 3)
-            for k, p in enumerate((pitch, above, pitch)):
-                notes.append((onset + k * length / 3, length / 3, p, velocity))
-        elif kind < 0.8 or not follows or durations[i + 1] != length:
-            notes += [(onset + k * length / 2, length / 2, pitch, velocity) for k in range(2)]
-        else:
-            long = 1.5 if kind < 0.93 else 0.5
-            notes.append((onset, long * length, pitch, velocity))
-            onsets[i + 1], durations[i + 1] = onset + long * length, (2.0 - long) * length
-    columns = np.array(notes).T
-    return Line(columns[0], columns[1], columns[2].astype(np.int64), columns[3])
-
-
-def _plan(score: _Score, n_wanted: float, rng: np.random.Generator) -> list[tuple[float, float]]:
-    """Return which stretches of the score are played, until ``n_wanted`` quarters are filled."""
-    order = [(float(begin), float(end)) for begin, end in score.sections]
-    if len(order) > 2 and rng.random() < 0.35:
-        del order[int(rng.integers(len(order)))]
-    if rng.random() < 0.35:
-        first = int(rng.integers(len(order)))
-        order = order[first:] + order[:first]
-    if rng.random() < 0.15:
-        order = [order[i] for i in rng.permutation(len(order))]
-    if rng.random() < 0.5:
-        order = [stretch for stretch in order for _ in range(2)]
-    if rng.random() < 0.2:  # begin within a section, at a bar line
-        begin, end = order[0]
-        later = begin + score.bar_quarters * int(rng.integers(1, 4))
-        order[0] = (later, end) if later < end - score.bar_quarters else (begin, end)
-    played: list[tuple[float, float]] = []
-    while sum(end - begin for begin, end in played) < n_wanted:
-        played += order
-    return played
-
-
-def _cut(line: Line, stretches: Sequence[tuple[float, float]]) -> Line:
-    """Return what a line has in stretches of the score, played one after another."""
-    columns, at = [], 0.0
-    for begin, end in stretches:
-        first, last = np.searchsorted(line.onsets_quarters, [begin - 1e-9, end - 1e-9])
-        onsets = line.onsets_quarters[first:last]
-        durations = np.minimum(line.durations_quarters[first:last], end - onsets)
-        columns.append(
-            (
-                onsets - begin + at,
-                durations,
-                line.pitches_midi[first:last],
-                line.velocities[first:last],
-            )
-        )
-        at += end - begin
-    return Line(*(np.concatenate(column) for column in zip(*columns, strict=True)))
-
-
-def _tempo(n_quarters: float, quarter_bpm: float, rng: np.random.Generator) -> TimeMap:
-    """Return a tempo that drifts and, now and then, changes for good."""
-    steady = performer.time_map(n_quarters, quarter_bpm, rng, drift=0.12)
-    steps = np.diff(steady.seconds)
-    while rng.random() < 0.3:
-        change = int(rng.integers(steps.size // 8, steps.size))
-        steps[change:] *= np.exp(rng.uniform(-0.35, 0.35))
-    return TimeMap(steady.quarters, np.concatenate([[0.0], np.cumsum(steps)]))
-
-
 def perform(index: int, *, seed: int = 0, duration_s: float = DURATION_S) -> Performance:
     """Arrange and time performance number ``index``: the same arguments give the same notes."""
     split = track_split(index)[0]
-    work_id, versions = work_of(index, seed)
+    work_id, pieces = work_of(index, seed)
     rng = generator(seed, index)
-    piece = versions[int(rng.integers(len(versions)))]
+    piece = pieces[int(rng.integers(len(pieces)))]
     score = _chorale_score(piece, rng) if isinstance(piece, Chorale) else _dance_score(piece)
 
     weight = np.bincount(score.lines["melody"].pitches_midi % 12, minlength=12)
     rate = draw(rng, (0.0, 0.45))
-    ornamented = ornament(
+    ornamented = versions.ornament(
         score.lines["melody"], np.flatnonzero(weight > 0.02 * weight.sum()), rate, rng
     )
     score = replace(score, lines={**score.lines, "melody": ornamented})
@@ -346,15 +245,17 @@ def perform(index: int, *, seed: int = 0, duration_s: float = DURATION_S) -> Per
     length_s = draw(rng, (0.5, 1.0)) * duration_s
     low, high = np.log(TEMPO_FACTOR)
     quarter_bpm = draw(rng, score.quarter_bpm) * float(np.exp(rng.uniform(low, high)))
-    stretches = _plan(score, 1.5 * length_s * quarter_bpm / 60.0, rng)
+    stretches = versions.rearrange(
+        score.sections, score.bar_quarters, 1.5 * length_s * quarter_bpm / 60.0, rng
+    )
     n_quarters = sum(end - begin for begin, end in stretches)
-    tempo = _tempo(n_quarters, quarter_bpm, rng)
+    tempo = versions.restless_tempo(n_quarters, quarter_bpm, rng)
     transposition = int(rng.integers(-6, 6))
     notes = {}
     for name, line in lines.items():
         octave = 12 * int(rng.choice([-1, 0, 0, 1])) if name == "melody" else 0
         loudness = draw(rng, (0.75, 1.0) if name == "melody" else (0.45, 0.9))
-        moved = _cut(line, stretches)
+        moved = versions.cut(line, stretches)
         moved = replace(
             moved,
             pitches_midi=moved.pitches_midi + transposition + octave,
@@ -373,73 +274,11 @@ def perform(index: int, *, seed: int = 0, duration_s: float = DURATION_S) -> Per
     )
 
 
-# --- features ---
-
-
-def clean_profile(performance: Performance) -> NDArray[np.float64]:
-    """Return the energy of each pitch class, from the notes themselves, shape (12, frames).
-
-    A note of velocity v has the energy v**2 while it sounds; a frame holds the mean over its time,
-    ``[k, k + 1) / FRAME_RATE_HZ``. Notes of one pitch class add.
-    """
-    parts = performance.notes.values()
-    begin = np.concatenate([part.onsets_s for part in parts]) * FRAME_RATE_HZ
-    end = begin + np.concatenate([part.durations_s for part in parts]) * FRAME_RATE_HZ
-    row = np.concatenate([part.pitches_midi for part in parts]) % 12
-    energy = np.concatenate([part.velocities for part in parts]) ** 2
-    n = performance.n_frames
-    # A note adds its energy at its begin and takes it away at its end. Both are steps, whose mean
-    # over each frame is a share in the frame where they fall and all of the frames after it.
-    change = np.zeros((12, n + 2))
-    for time, sign in ((begin, 1.0), (end, -1.0)):
-        time = np.clip(time, 0.0, n)
-        frame = time.astype(int)
-        share = 1.0 - (time - frame)
-        np.add.at(change, (row, frame), sign * energy * share)
-        np.add.at(change, (row, frame + 1), sign * energy * (1.0 - share))
-    return np.maximum(np.cumsum(change, axis=1)[:, :n], 0.0)
-
-
-def degrade(
-    clean: NDArray[np.float64], tuning_cents: float, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Return what a pitch-class estimator might hear in the sound of a clean profile.
-
-    The order is that of the causes: reverberation and decay, overtones, mistuning, attacks; then
-    the estimator: it weighs levels against their surroundings, errs, smooths over time, and gives
-    probabilities.
-    """
-    n = clean.shape[1]
-    keep = 10.0 ** (-6.0 / (FRAME_RATE_HZ * draw(rng, (0.4, 2.0))))  # in each frame
-    heard = lfilter([1.0 - keep], [1.0, -keep], clean, axis=1) + draw(rng, (0.3, 1.0)) * clean
-    partials = heard.copy()
-    for shift, most in ((7, 0.22), (4, 0.09), (10, 0.03)):  # the third, fifth, seventh partial
-        partials += draw(rng, (0.1 * most, most)) * np.roll(heard, shift, axis=0)
-    off = 0.5 * tuning_cents / 100.0  # estimators correct for the other half
-    toward = np.roll(partials, 1 if off > 0 else -1, axis=0)
-    blurred = (1.0 - abs(off)) * partials + abs(off) * toward
-    spill = draw(rng, (0.01, 0.05))
-    blurred += spill * (np.roll(partials, 1, axis=0) + np.roll(partials, -1, axis=0))
-    rise = np.maximum(np.diff(clean.sum(axis=0), prepend=0.0), 0.0)
-    blurred += draw(rng, (0.0, 0.12)) * rise * rng.random((12, n))
-
-    around = maximum_filter1d(blurred.max(axis=0), 11) + 1e-6
-    level_db = 10.0 * np.log10(blurred / around + 1e-3)
-    logit = draw(rng, (0.25, 0.5)) * (level_db + draw(rng, (5.0, 9.0)))
-    errors = lfilter([0.5], [1.0, -0.75], rng.standard_normal((12, n)), axis=1)
-    logit += draw(rng, (0.3, 0.9)) * errors + rng.normal(0.0, 0.15, (12, 1))
-    for _ in range(rng.poisson(n / FRAME_RATE_HZ * 0.3)):  # a note imagined or overheard
-        begin, width = int(rng.integers(n)), int(rng.integers(3, 20))
-        logit[int(rng.integers(12)), begin : begin + width] += rng.choice([-3.0, 3.0])
-    logit = gaussian_filter1d(logit, draw(rng, (0.8, 2.2)), axis=1)
-    return np.round(1.0 / (1.0 + np.exp(-logit)), 4).astype(np.float32)
-
-
 def render(index: int, *, seed: int, duration_s: float, extras: bool) -> list[Item]:
     """Return a performance's features: degraded and, with ``extras``, clean."""
     performance = perform(index, seed=seed, duration_s=duration_s)
-    clean = clean_profile(performance)
-    degraded = degrade(clean, performance.tuning_cents, generator(seed, index, 1))
+    clean = profiles.clean_profile(performance.notes.values(), performance.n_frames)
+    degraded = profiles.degrade(clean, performance.tuning_cents, generator(seed, index, 1))
     found = {"degraded": (f"{index:05d}.pcp", degraded)}
     if extras:
         exact = np.round(clean, 5).astype(np.float32)
