@@ -182,9 +182,10 @@ class _Statement:
 def needed(sources: Sequence[str], expressions: Sequence[str]) -> list[str]:
     """Return the cells reduced to the statements on which the checks depend.
 
-    A statement is kept if it calls ``check``, or sets (binds, changes an item or attribute of, or
-    calls a method of) a name that the expressions or another kept statement read. Lines keep their
-    numbers; a cell that does not parse is kept as it is.
+    A statement is kept if it calls ``check``, or touches a name that the expressions or another
+    kept statement read: binds it, changes an item or attribute of it, calls a method of it, or
+    hands it to a function whose result is dropped. Lines keep their numbers; a cell that does not
+    parse is kept as it is.
 
     Parameters
     ----------
@@ -247,14 +248,15 @@ def _names(source: str) -> tuple[set[str], set[str]]:
 
 
 def _changed(node: ast.stmt) -> set[str]:
-    """Return the names whose object a statement changes: ``a[0] = 1``, ``a.b = 1``, ``a.go()``."""
-    places = []
+    """Return names whose object may change: ``a[0] = 1``, ``a.b = 1``, ``a.go()``, ``go(a)``."""
+    places: list[ast.AST] = []
+    found: set[str] = set()
     for part in ast.walk(node):
         if isinstance(part, ast.Attribute | ast.Subscript) and isinstance(part.ctx, ast.Store):
             places.append(part)
         elif isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):
             places.append(part.value.func)
-    found = set()
+            found |= {each.id for each in part.value.args if isinstance(each, ast.Name)}
     for place in places:
         while isinstance(place, ast.Attribute | ast.Subscript):
             place = place.value

@@ -1,4 +1,7 @@
-"""The book, built once; a server for its pages on this machine; a headless browser."""
+"""The book, built once; a server for its pages on this machine; a headless browser.
+
+``DL101_TEST_BOOK`` names the pages of a book that is already built, to work on one page at a time.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -17,6 +22,7 @@ from tests.conftest import NO_BROWSER
 from tools.chapters import ROOT, build_book, copy_sources
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+VIEWPORTS = {"desktop": (1280, 900), "phone": (390, 844)}
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -48,6 +54,8 @@ def toc_pages() -> list[str]:
 @pytest.fixture(scope="session")
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the book from a copy of its sources, with warnings as errors."""
+    if built := os.environ.get("DL101_TEST_BOOK"):
+        return Path(built)
     folder = tmp_path_factory.mktemp("book")
     copy_sources(folder / "source")
     return build_book(folder / "source", folder, quiet=True)
@@ -84,3 +92,71 @@ def browser(request: pytest.FixtureRequest) -> Iterator:
         chromium = playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield chromium
         chromium.close()
+
+
+class Window:
+    """A tab of one width that visits one page after the other and notes what goes wrong."""
+
+    def __init__(self, browser, viewport: str) -> None:
+        self.width, height = VIEWPORTS[viewport]
+        self.context = browser.new_context(
+            viewport={"width": self.width, "height": height}, reduced_motion="reduce"
+        )
+        self.context.set_default_timeout(10_000)
+        self.page = self.context.new_page()
+        self.host = ""
+        self.problems: list[str] = []
+        page, note = self.page, self.problems.append
+        page.on("request", self._note_request)
+        page.on("requestfailed", lambda r: note(f"failed request: {r.url[:200]}"))
+        page.on("response", lambda r: note(f"{r.status}: {r.url}") if r.status >= 400 else None)
+        page.on("console", lambda m: note(f"console: {m.text}") if m.type == "error" else None)
+        page.on("pageerror", lambda error: note(f"script: {error}"))
+
+    def _note_request(self, request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob", "file") and parts.netloc != self.host:
+            self.problems.append(f"request to elsewhere: {request.url[:200]}")
+
+    @contextmanager
+    def visit(self, address: str, scheme: str = "light") -> Iterator:
+        """Open a page; afterwards, fail on console errors, failed and foreign requests."""
+        self.page.goto("about:blank")  # what the page before still wanted ends here
+        self.problems.clear()
+        self.host = urlsplit(address).netloc
+        self.page.emulate_media(color_scheme=scheme)
+        self.page.goto(address, wait_until="load")
+        self.page.evaluate(MATHS_READY)
+        yield self.page
+        assert not self.problems, "\n".join(self.problems)
+
+    def switch(self, scheme: str) -> None:
+        """Change between light and dark, as the reader's system would."""
+        self.page.emulate_media(color_scheme=scheme)
+        self.page.wait_for_function(
+            "scheme => document.documentElement.dataset.theme === scheme", arg=scheme
+        )
+
+
+@contextmanager
+def opened(browser, address: str, *, viewport: str = "desktop", scheme: str = "light") -> Iterator:
+    """Open a page in a tab of its own, with nothing left from other pages."""
+    window = Window(browser, viewport)
+    try:
+        with window.visit(address, scheme) as page:
+            yield page
+    finally:
+        window.context.close()
+
+
+MATHS_READY = """() => typeof MathJax !== 'undefined' && MathJax.startup
+  ? MathJax.startup.promise.then(() => null) : null"""
+
+
+@pytest.fixture(scope="session")
+def windows(browser) -> Iterator[dict[str, Window]]:
+    """Open one tab of each width, for all pages: starting a new one costs more than a page."""
+    opened = {viewport: Window(browser, viewport) for viewport in VIEWPORTS}
+    yield opened
+    for window in opened.values():
+        window.context.close()

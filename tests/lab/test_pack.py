@@ -332,7 +332,7 @@ def test_what_an_answer_needs_is_executed_and_nothing_else():
     cells = [
         "import numpy as np\nimport slow",
         "data = slow.load()\nlimit = 3",
-        "table = {}\ntable['a'] = helper\nresult = slow.train(data)",
+        "table = {}\ntable['a'] = helper\nresult = slow.train(data)\nfill(table)",
         "def f(x):\n    data = x\n    return helper(x) + np.sum(x) < limit\n\n"
         "def helper(x):\n    return 1",
         "check('x.1', f)\nprint(result)",
@@ -342,13 +342,13 @@ def test_what_an_answer_needs_is_executed_and_nothing_else():
     assert grader.needed(cells, ["f"]) == [
         "import numpy as np\n",
         "\nlimit = 3",
-        "\n\n",
+        "\n\n\n",
         cells[3],
         "check('x.1', f)\n",
         "\n",
         "for (",
     ]
-    assert grader.needed(cells, ["table"])[2] == "table = {}\ntable['a'] = helper\n"
+    assert grader.needed(cells, ["table"])[2] == "table = {}\ntable['a'] = helper\n\nfill(table)"
     assert grader.needed(cells, ["g"])[5] == cells[5]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nbformat
@@ -20,6 +21,20 @@ def code(*outputs: nbformat.NotebookNode, count: int | None = 1, tags: tuple[str
 def printed(text: str, name: str = "stdout") -> nbformat.NotebookNode:
     """Return what a cell wrote to a stream."""
     return new_output("stream", name=name, text=text)
+
+
+HOME = "/home"  # nobody's folder is spelt out here, as tests/test_repository.py asks
+PICTURE = '<img alt="A line that rises." src="data:image/png;base64,AA">'
+
+
+def html(text: str) -> nbformat.NotebookNode:
+    """Return a cell that displays HTML."""
+    return code(new_output("display_data", data={"text/html": text}))
+
+
+def captioned(picture: str) -> str:
+    """Return a figure with a caption."""
+    return f"<figure>{picture}<figcaption>A line.</figcaption></figure>"
 
 
 def test_canonical_form_leaves_out_what_changes() -> None:
@@ -54,14 +69,36 @@ def test_canonical_form_keeps_the_order_of_outputs() -> None:
         (code(printed("10%|#  | 1/10 [00:01]")), "progress bar"),
         (code(printed("<object at 0x7f00aa11bb22>")), "memory address"),
         (code(printed("x" * chapters.MAX_NOTEBOOK_BYTES)), "bytes"),
+        (code(printed(f"{HOME}/ada/music/a.wav")), f"absolute path {HOME}/ada"),
+        (code(printed("D:\\music\\ada")), "absolute path D:"),
+        (code(printed("a.py:12: UserWarning: careful\n")), "a warning"),
+        (code(printed("WARNING: careful\n")), "a warning"),
+        (html(f"<figure>{PICTURE}</figure>"), "a figure without caption"),
+        (html(f"<figure>{PICTURE}<figcaption> </figcaption></figure>"), "without caption"),
+        (html("<table><tr><td>1</td></tr></table>"), "a table without caption"),
+        (html(PICTURE), "outside a figure"),
+        (html(captioned('<img src="data:image/png;base64,AA">')), "without alternative text"),
+        (html(captioned('<img alt="a" src="https://x.org/a.png">')), "loads https://x.org"),
+        (html('<script src="a.js"></script>'), "loads a.js"),
+        (html(captioned(f"{PICTURE}<!-- dl101-explore -->{'x' * 250_000}")), "interactive figure"),
+        (html('<div class="dl101-explore"></div><script>1</script>'), "shows nothing"),
+        (new_markdown_cell("### Two steps down"), "skips a level"),
+        (new_markdown_cell("# Another title"), "2 headings of level 1"),
+        (new_markdown_cell(f"See {HOME}/ada"), "in the source"),
     ],
 )
 def test_complaints_name_the_defect(cell: nbformat.NotebookNode, word: str) -> None:
-    assert any(word in text for text in chapters.complaints(new_notebook(cells=[cell])))
+    cells = [new_markdown_cell("# Title"), cell]
+    assert any(word in text for text in chapters.complaints(new_notebook(cells=cells)))
 
 
 def test_a_clean_notebook_gets_no_complaint() -> None:
-    cells = [new_markdown_cell("# Title"), code(printed("shape (6, 360)"))]
+    table = "<table><caption>One.</caption><tr><td>1</td></tr></table>"
+    cells = [
+        new_markdown_cell("# Title\n\n## A\n\n```python\n# a comment\n```\n\n### B\n\n## C"),
+        code(printed("shape (6, 360), 3/4 of https://x.org/home/a and Warnings: none")),
+        html(captioned(PICTURE) + table),
+    ]
     assert chapters.complaints(new_notebook(cells=cells)) == []
 
 
@@ -88,3 +125,42 @@ def test_execute_runs_in_the_notebooks_folder_and_reports_failure(tmp_path: Path
     (tmp_path / "here").write_text("found")
     result = chapters.execute(path)
     assert [output.text.strip() for output in result.cells[0].outputs] == ["found"]
+
+
+@pytest.mark.notebook
+def test_refresh_records_time_and_size_and_writes_the_page(tmp_path: Path, monkeypatch) -> None:
+    """With an empty cache, and without touching the notebook when a GPU ran it."""
+    path = tmp_path / "notebooks" / "tasks" / "beats.ipynb"
+    path.parent.mkdir(parents=True)
+    (tmp_path / "book").mkdir()
+    (tmp_path / "_toc.yml").write_text("chapters:\n  - file: notebooks/tasks/beats\n")
+    source = "import os\nprint(os.listdir(os.environ['DL101_CACHE']))"
+    chapters.write(new_notebook(cells=[new_markdown_cell("# Beats"), new_code_cell(source)]), path)
+    monkeypatch.setattr(chapters, "ROOT", tmp_path)
+    monkeypatch.setattr(chapters, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(chapters, "STATUS", tmp_path / "notebooks" / "status.json")
+    monkeypatch.setattr(chapters, "STATUS_PAGE", tmp_path / "book" / "status.md")
+    monkeypatch.setattr(chapters, "find", lambda name: [path])
+    monkeypatch.setattr(chapters, "chapters_in_contents", lambda: ["tasks/beats", "tasks/new"])
+    monkeypatch.setattr(chapters, "gpu_name", lambda: None)
+    before = path.read_bytes()
+    chapters.command_refresh("beats")
+    on_cpu = path.read_bytes()
+    assert on_cpu != before
+    assert nbformat.read(path, 4).cells[1].outputs[0].text.strip() == "[]"
+    monkeypatch.setattr(chapters, "gpu_name", lambda: "A GPU")
+    monkeypatch.setattr(
+        chapters, "canonical", lambda notebook: new_notebook(cells=[new_markdown_cell("# Other")])
+    )
+    chapters.command_refresh("beats")
+    assert path.read_bytes() == on_cpu
+    status = json.loads(chapters.STATUS.read_text())
+    entry = status["tasks/beats"]
+    assert entry["bytes"] == len(on_cpu) and 0 < entry["cpu"]["seconds"] < 600
+    assert entry["gpu"]["machine"] == "A GPU"
+    page = chapters.STATUS_PAGE.read_text()
+    assert page == chapters.status_page(status)
+    row = next(line for line in page.splitlines() if "beats" in line)
+    assert row.endswith(f"| {entry['cpu']['date']} | 1, 2 |")
+    assert f"1. {entry['cpu']['machine']}; Python" in page and "2. A GPU; Python" in page
+    assert "| [](../notebooks/tasks/new.ipynb) | – | – | – | – | – |" in page

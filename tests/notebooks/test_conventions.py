@@ -9,8 +9,19 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
+from dl101.lab import pack
 from dl101.repository import BRANCH, REPOSITORY_URL
-from tools.chapters import NOTEBOOKS, ROOT, canonical, complaints, scores
+from tools.chapters import (
+    NOTEBOOKS,
+    ROOT,
+    STATUS_PAGE,
+    canonical,
+    chapters_in_contents,
+    complaints,
+    load_status,
+    scores,
+    status_page,
+)
 
 PATHS = sorted(p for p in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 pytestmark = pytest.mark.notebook
@@ -64,6 +75,22 @@ def test_one_cell_holds_the_parameters(notebook: NotebookNode) -> None:
     assert re.search(r"^scale\b.*=", cell.source, re.MULTILINE)
 
 
+def test_every_exercise_has_stub_check_and_solution(path: Path, notebook: NotebookNode) -> None:
+    """In this order, so that the pack of students and the grader find them."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    calls = [dict(pack.check_calls(cell.source)) for cell in cells]
+    is_solution = ["solution" in cell.metadata.get("tags", []) for cell in cells]
+    asked = [name for call, no in zip(calls, is_solution, strict=True) if not no for name in call]
+    solved = [name for call, yes in zip(calls, is_solution, strict=True) if yes for name in call]
+    assert asked == solved, "each exercise needs one check and one solution cell that checks itself"
+    assert len(asked) == len(set(asked)) >= (2 if path.parent.name in ("inputs", "tasks") else 0)
+    for cell, yes in zip(cells, is_solution, strict=True):
+        assert yes == ("# @title Solution" in cell.source)
+        if yes:
+            assert {"solution", "hide-cell"} <= set(cell.metadata.tags)
+            assert cell.metadata["jupyter"]["source_hidden"] and cell.metadata["cellView"] == "form"
+
+
 def test_outputs_are_fit_to_commit(notebook: NotebookNode) -> None:
     assert not complaints(notebook)
 
@@ -98,3 +125,30 @@ def test_figures_have_alternative_text(notebook: NotebookNode) -> None:
 def test_tasks_print_their_scores(path: Path, notebook: NotebookNode) -> None:
     if path.parent.name == "tasks":
         assert scores(notebook), "tag the cell that prints the scores with `scores`"
+
+
+def test_time_that_is_promised_is_the_time_that_was_measured(
+    path: Path, notebook: NotebookNode
+) -> None:
+    """Compares two recorded numbers; other machines are slower, so half as much again is fine."""
+    key = path.relative_to(NOTEBOOKS).with_suffix("").as_posix()
+    measured = load_status()[key]["cpu"]["seconds"]
+    promised = float(re.search(r"CPU\D*(\d+)", notebook.cells[0].source)[1])
+    assert measured / 1.5 - 5 <= promised <= measured * 1.5 + 5, f"measured: {measured:.0f} s"
+
+
+def test_the_status_page_says_what_was_recorded() -> None:
+    status = load_status()
+    assert STATUS_PAGE.read_text(encoding="utf-8") == status_page(status), "run make notebooks"
+    assert set(chapters_in_contents()) == {
+        path.relative_to(NOTEBOOKS).with_suffix("").as_posix() for path in PATHS
+    }
+    for key in chapters_in_contents():
+        entry = status[key]
+        assert entry["bytes"] > 0
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", entry["cpu"]["date"])
+        assert entry["cpu"]["machine"] and "torch" in entry["cpu"]["environment"]
+
+
+def test_nothing_is_recorded_of_notebooks_that_are_gone() -> None:
+    assert set(load_status()) <= set(chapters_in_contents())
