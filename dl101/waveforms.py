@@ -87,9 +87,7 @@ def quantise(
                 expected="a NumPy generator, so that the result can be repeated",
                 hint="pass rng=np.random.default_rng([seed])",
             )
-        scaled = (
-            scaled + rng.uniform(-0.5, 0.5, scaled.shape) + rng.uniform(-0.5, 0.5, scaled.shape)
-        )
+        scaled = scaled + rng.uniform(-0.5, 0.5, (2, *scaled.shape)).sum(axis=0)
     elif dither != "none":
         raise DataError(
             "quantise: dither",

@@ -192,6 +192,13 @@ def test_loudness_follows_the_gain() -> None:
     assert louder == pytest.approx(20 * np.log10(2))
 
 
+def test_near_silence_does_not_count_nor_move_the_relative_gate() -> None:
+    loud, soft = sine(1000.0, 2.0, 8000, -20), sine(1000.0, 2.0, 8000, -36)
+    alone = waveforms.loudness_lufs(loud, 8000)
+    with_rests = np.concatenate([loud, soft, sine(1000.0, 60.0, 8000, -90)])
+    assert waveforms.loudness_lufs(with_rests, 8000) == pytest.approx(alone, abs=0.5)
+
+
 def test_loudness_of_silence_and_of_wrong_shapes() -> None:
     assert waveforms.loudness_lufs(np.zeros(22050), 22050) == -np.inf
     with pytest.raises(DataError, match=r"0\.4 s"):

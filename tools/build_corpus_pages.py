@@ -185,7 +185,7 @@ def scores(name: str) -> str:
 
 
 MAIN_METRIC = {
-    "classes": "accuracy",
+    "classes": "balanced_accuracy",
     "tags": "macro_auc",
     "versions": "mean_average_precision",
     "chords": "frame_accuracy",

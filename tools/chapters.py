@@ -264,7 +264,7 @@ def _figure_complaints(output: NotebookNode) -> Iterator[str]:
     parser = _Output()
     parser.feed(html)
     yield from dict.fromkeys(parser.found)
-    if "dl101-explore" in html:
+    if 'class="dl101 dl101-kit dl101-explore"' in html:
         if len(html.encode()) > MAX_FIGURE_BYTES:
             yield f"an interactive figure of {len(html.encode()):,} bytes"
         if "<img" not in html.partition("<script")[0]:
