@@ -201,8 +201,8 @@ def difficulty() -> str:
     """Return one row a task: blind answers, the best simple method, what should say nothing."""
     records = results.load(results.find("corpora"))
     lines = [
-        "| corpus | field | measure | without listening | best simple method | nuisance alone |",
-        "|---|---|---|---:|---:|---:|",
+        "| corpus, field | measure | without listening | best simple method | which | nuisance |",
+        "|---|---|---:|---:|---|---:|",
     ]
     for name in export.CORPORA:
         mine = [r for r in records if r.data["dataset"] == name]
@@ -223,9 +223,9 @@ def difficulty() -> str:
                 if probe not in BLIND + ORACLES and not probe.startswith("leakage")
             ]
             best = max(simple, key=lambda probe: float(np.mean(values[probe])), default=None)
-            said = f"{_cell(values[best])} ({PROBES[best]})" if best else ""
+            said = (_cell(values[best]), PROBES[best]) if best else ("", "")
             nothing = _cell(values["leakage"]) if "leakage" in values else ""
-            row = (f"`{name}`", f"`{field}`", METRICS[metric], blind, said, nothing)
+            row = (f"`{name}` `{field}`", METRICS[metric], blind, *said, nothing)
             lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 
@@ -234,7 +234,7 @@ def _cell(values: Sequence[float | None]) -> str:
     known = np.array([value for value in values if value is not None])
     if not known.size:
         return ""
-    spread = f" ± {known.std(ddof=1):.2f}" if known.size > 1 else ""
+    spread = f"&nbsp;±&nbsp;{known.std(ddof=1):.2f}" if known.size > 1 else ""
     return f"{known.mean():.2f}{spread}".replace("-", "−")
 
 
