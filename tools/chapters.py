@@ -53,6 +53,7 @@ STATUS_PAGE = ROOT / "book" / "status.md"
 
 PROGRESS_BAR = re.compile(r"\d{1,3}%\|.*?\|.*\d+/(\d+|\?)")
 PROBLEM = re.compile(r"WARNING|ERROR|SEVERE|CRITICAL|Error:|Exception")
+EXPLORE = 'class="dl101 dl101-kit dl101-explore"'  # of the figures that dl101.lab.explore makes
 MEMORY_ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
 WARNING = re.compile(
     r"^\S*:\d+: \w*Warning: |^\w*Warning: |^(WARNING|ERROR|CRITICAL)\b", re.MULTILINE
@@ -264,7 +265,7 @@ def _figure_complaints(output: NotebookNode) -> Iterator[str]:
     parser = _Output()
     parser.feed(html)
     yield from dict.fromkeys(parser.found)
-    if 'class="dl101 dl101-kit dl101-explore"' in html:
+    if EXPLORE in html:
         if len(html.encode()) > MAX_FIGURE_BYTES:
             yield f"an interactive figure of {len(html.encode()):,} bytes"
         if "<img" not in html.partition("<script")[0]:

@@ -383,7 +383,7 @@ class LinearChords:
 def transposed_classes(classes: NDArray[np.int64], semitones: int) -> NDArray[np.int64]:
     """Return the classes of chords moved up; no chord, and no class, stay what they are."""
     root, is_minor = classes % 12, classes // 12
-    moved = (root - semitones) % 12 + 12 * is_minor
+    moved = (root + semitones) % 12 + 12 * is_minor
     return np.where((classes >= 0) & (classes < harte.NO_CHORD_CLASS), moved, classes)
 
 

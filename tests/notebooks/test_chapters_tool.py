@@ -32,6 +32,9 @@ def html(text: str) -> nbformat.NotebookNode:
     return code(new_output("display_data", data={"text/html": text}))
 
 
+EXPLORE = f"<i {chapters.EXPLORE}></i>"
+
+
 def captioned(picture: str) -> str:
     """Return a figure with a caption."""
     return f"<figure>{picture}<figcaption>A line.</figcaption></figure>"
@@ -80,8 +83,8 @@ def test_canonical_form_keeps_the_order_of_outputs() -> None:
         (html(captioned('<img src="data:image/png;base64,AA">')), "without alternative text"),
         (html(captioned('<img alt="a" src="https://x.org/a.png">')), "loads https://x.org"),
         (html('<script src="a.js"></script>'), "loads a.js"),
-        (html(captioned(f"{PICTURE}<!-- dl101-explore -->{'x' * 250_000}")), "interactive figure"),
-        (html('<div class="dl101-explore"></div><script>1</script>'), "shows nothing"),
+        (html(captioned(f"{PICTURE}{EXPLORE}{'x' * 250_000}")), "interactive figure"),
+        (html(f"{EXPLORE}<script>1</script>"), "shows nothing"),
         (new_markdown_cell("### Two steps down"), "skips a level"),
         (new_markdown_cell("# Another title"), "2 headings of level 1"),
         (new_markdown_cell(f"See {HOME}/ada"), "in the source"),
@@ -90,6 +93,11 @@ def test_canonical_form_keeps_the_order_of_outputs() -> None:
 def test_complaints_name_the_defect(cell: nbformat.NotebookNode, word: str) -> None:
     cells = [new_markdown_cell("# Title"), cell]
     assert any(word in text for text in chapters.complaints(new_notebook(cells=cells)))
+
+
+def test_interactive_figures_are_known_by_what_explore_writes() -> None:
+    written = (chapters.ROOT / "dl101/lab/explore.py").read_text(encoding="utf-8")
+    assert chapters.EXPLORE in written
 
 
 def test_a_clean_notebook_gets_no_complaint() -> None:
