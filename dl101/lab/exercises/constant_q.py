@@ -402,7 +402,32 @@ def _grade_transposition(answer: object) -> str:
 
 
 EXERCISES: dict[str, Exercise] = {
-    "constant_q.1": Exercise("one bin by its definition", _grade_bin),
-    "constant_q.2": Exercise("a harmonic CQT by shifting", _grade_stack),
-    "constant_q.3": Exercise("finding a transposition", _grade_transposition),
+    "constant_q.1": Exercise(
+        "one bin by its definition",
+        _grade_bin,
+        minutes=25,
+        rubric={
+            "the window has quality * sample_rate / frequency samples": 1,
+            "it is centred on the frame, with zeros outside the signal": 1,
+            "it sums to one, and the factor sqrt(N) is there": 1,
+        },
+    ),
+    "constant_q.2": Exercise(
+        "a harmonic CQT by shifting",
+        _grade_stack,
+        minutes=15,
+        rubric={
+            "the shift is 12 b log2(h), rounded": 1,
+            "upwards for h > 1, downwards for h < 1, zeros beyond the ends": 1,
+        },
+    ),
+    "constant_q.3": Exercise(
+        "finding a transposition",
+        _grade_transposition,
+        minutes=20,
+        rubric={
+            "profiles over time are compared, so that lengths do not matter": 1,
+            "the best shift is found in bins and given in semitones, with its sign": 1,
+        },
+    ),
 }

@@ -477,7 +477,10 @@ EXERCISES: Mapping[str, Exercise] = {
         "the C that undoes a gain",
         _grade_strength,
         minutes=10,
-        rubric={"decibels of a power: a factor of 10 ** (dB / 10)": 1, "C x is what counts": 1},
+        rubric={
+            "decibels of a power: a factor of 10 ** (dB / 10)": 1,
+            "only the product C x counts": 1,
+        },
     ),
     "log_mel.3": Exercise(
         "MFCC without the level",

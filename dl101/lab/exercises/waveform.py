@@ -389,7 +389,32 @@ def _both_close(ours: Sequence[NDArray], theirs: Sequence[NDArray]) -> bool:
 
 
 EXERCISES: Mapping[str, Exercise] = {
-    "waveform.1": Exercise("where an alias lands", _grade_alias),
-    "waveform.2": Exercise("mu-law codes", _grade_mu_law),
-    "waveform.3": Exercise("one gain for two sides", _grade_levels),
+    "waveform.1": Exercise(
+        "where an alias lands",
+        _grade_alias,
+        minutes=10,
+        rubric={
+            "frequencies a sample rate apart give the same samples": 1,
+            "the upper half of each stretch is mirrored": 1,
+        },
+    ),
+    "waveform.2": Exercise(
+        "mu-law codes",
+        _grade_mu_law,
+        minutes=15,
+        rubric={
+            "the curve, with mu one less than the number of codes": 1,
+            "rounded to the nearest code, clipped beyond full scale": 1,
+        },
+    ),
+    "waveform.3": Exercise(
+        "one gain for two sides",
+        _grade_levels,
+        minutes=15,
+        rubric={
+            "the gain comes from the RMS over the whole training side": 1,
+            "decibels of an amplitude: a factor of 10 ** (dB / 20)": 1,
+            "both sides are multiplied by the same gain": 1,
+        },
+    ),
 }
