@@ -29,6 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Dl101Error as error:
         print(f"dl101: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(
+            f"dl101: cannot write {str(error.filename)!r}: {error.strerror}. Try: another folder, "
+            "or set DL101_CACHE to a folder that you may write to.",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print("dl101: stopped; what was finished is kept", file=sys.stderr)
         return 130
@@ -138,13 +147,14 @@ def _corpora(options: argparse.Namespace) -> None:
     for name in export.CORPORA:
         recipe = export.recipe(name)
         cached = sum(file.stat().st_size for file in export.cached_files(name))
-        minutes = recipe.default_tracks * recipe.duration_s / 60
+        minutes = export.expected_minutes(name)
+        size = export.describe_size(name)
         kept = f"{cached / 1e6:.0f} MB in the cache" if cached else "not in the cache"
         print(f"{name}: {recipe.title}")
         print(f"  stands for   {recipe.stands_for}")
         print(
-            f"  lab size     {recipe.default_tracks} tracks of {recipe.duration_s:g} s"
-            f" ({minutes:.0f} min, about {export.expected_bytes(name) / 1e6:.0f} MB); {kept}"
+            f"  lab size     {recipe.default_tracks} tracks of {recipe.length}"
+            f" ({minutes:.0f} min, about {size}); {kept}"
         )
         print(f"  splits       {export.describe_split(name)}")
         print(f"  with stems   {recipe.extras or 'nothing more'}")
@@ -184,7 +194,7 @@ def _experiment(options: argparse.Namespace) -> None:
         return
     for seed in options.seed:
         words = ["dl101", "experiment", options.name, "--seed", str(seed)]
-        words += ["--tracks", str(options.tracks)] if options.tracks else []
+        words += ["--tracks", str(options.tracks)] if options.tracks is not None else []
         words += ["--results", str(options.results)] if options.results else []
         for found in outcome.run(options.name, seed=seed, n_tracks=options.tracks):
             scores = "  ".join(f"{key} {value:.3f}" for key, value in found.metrics.items())
@@ -244,7 +254,7 @@ def _probe(options: argparse.Namespace) -> None:
     from dl101.evaluation import probes
     from dl101.evaluation.results import save
 
-    given = ["--tracks", str(options.tracks)] if options.tracks else []
+    given = ["--tracks", str(options.tracks)] if options.tracks is not None else []
     given += ["--results", str(options.results)] if options.results else []
     for name in options.corpora or probes.TASKS:
         for seed in options.seed:

@@ -28,7 +28,8 @@ class Dl101Error(Exception):
 
     def __init__(self, what: str, *, got: object, expected: object, hint: str) -> None:
         self.what, self.got, self.expected, self.hint = what, got, expected, hint
-        super().__init__(f"{what}: got {got}; expected {expected}. Try: {hint}.")
+        ending = "" if hint.endswith(("?", ".")) else "."
+        super().__init__(f"{what}: got {got}; expected {expected}. Try: {hint}{ending}")
 
     def __reduce__(self) -> tuple:
         """Keep the four parts when an error crosses a process boundary (data-loader workers)."""

@@ -115,7 +115,7 @@ def overview() -> str:
     lines = ["| corpus | holds | stands for | lab size |", "|---|---|---|---|"]
     for name in export.CORPORA:
         found = export.recipe(name)
-        size = f"{found.default_tracks} × {found.duration_s:g} s"
+        size = f"{found.default_tracks} × {found.length}"
         link = f"{{doc}}`{name} </book/data/{PAGES[name]}>`"
         lines.append(f"| {link} | {found.title} | {found.stands_for} | {size} |")
     return "\n".join(lines) + "\n"
@@ -142,12 +142,11 @@ def fragment(name: str) -> str:
 def card(name: str) -> str:
     """Return a table of what a corpus is, read from its recipe."""
     found = export.recipe(name)
-    minutes = found.default_tracks * found.duration_s / 60
     rows = {
         "holds": found.title,
         "stands for": found.stands_for,
-        "lab size": f"{found.default_tracks} tracks of {found.duration_s:g} s"
-        f" ({minutes:.0f} minutes, about {export.expected_bytes(name) / 1e6:.0f} MB)",
+        "lab size": f"{found.default_tracks} tracks of {found.length}"
+        f" ({export.expected_minutes(name):.0f} minutes, about {export.describe_size(name)})",
         "splits": export.describe_split(name),
         "with stems": found.extras or "nothing more",
         "fields": ", ".join(
@@ -166,6 +165,8 @@ def scores(name: str) -> str:
     for task, field in sorted({(r.config["task"], r.config["field"]) for r in records}):
         runs = [r for r in records if (r.config["task"], r.config["field"]) == (task, field)]
         metrics = [m for m in METRICS if any(m in r.metrics for r in runs)]
+        if all(r.metrics.get("accuracy") == r.metrics.get("balanced_accuracy", -1) for r in runs):
+            metrics.remove("balanced_accuracy")  # classes are equally frequent
         seeds = len({r.seed for r in runs})
         caption = f"What simple methods reach on `{name}`, field `{field}`: means over {seeds} "
         caption += f"seeds and their spread, {runs[0].n_items} test tracks each."

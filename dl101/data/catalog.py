@@ -35,6 +35,6 @@ def lookup(name: str, catalog: Mapping[str, Dataset] = DATASETS) -> Dataset:
     raise ConfigError(
         "dataset",
         got=repr(name),
-        expected=f"one of {sorted(catalog)}",
+        expected=f"one of {', '.join(sorted(catalog))}",
         hint=did_you_mean(name, catalog, otherwise="choose one of these"),
     )

@@ -205,8 +205,9 @@ def _check_direct(dataset: Dataset, show: Callable[[str], object]) -> None:
         got = f"a dataset that is read through mirdata, as {dataset.mirdata_name!r}"
         hint = (
             f"dl101 convert --from mirdata {dataset.mirdata_name} DIRECTORY once mirdata has it "
-            f"(pip install mirdata; in Python, mirdata.initialize({dataset.mirdata_name!r})."
-            f"download()); its homepage is {dataset.homepage}"
+            "(pip install 'dl101[mirdata]'; in Python, "
+            f"mirdata.initialize({dataset.mirdata_name!r}).download()); "
+            f"its homepage is {dataset.homepage}"
         )
     else:
         got = "a dataset that is described only"

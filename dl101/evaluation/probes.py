@@ -110,7 +110,7 @@ def load(name: str, *, seed: int = 0, n_tracks: int | None = None) -> Corpus:
             expected=f"one of {', '.join(TASKS)}",
             hint=did_you_mean(name, TASKS),
         )
-    n_tracks = n_tracks or export.recipe(name).default_tracks
+    n_tracks = export.recipe(name).default_tracks if n_tracks is None else n_tracks
     stems = any(task.kind == "stems" for task in TASKS[name])
     files = export.cached_corpus(name, n_tracks=n_tracks, seed=seed, stems=stems)
     collection = pyjama.read(files.annotations)
@@ -138,7 +138,7 @@ def record(
     start = time.perf_counter()
     outcomes = probe_corpus(name, seed=seed, n_tracks=n_tracks)
     wall_time_s = round((time.perf_counter() - start) / len(outcomes), 2)
-    tracks = n_tracks or export.recipe(name).default_tracks
+    tracks = export.recipe(name).default_tracks if n_tracks is None else n_tracks
     return [
         results.Record(
             experiment="corpora",

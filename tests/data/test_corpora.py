@@ -50,6 +50,18 @@ def test_the_pair_is_complete_and_valid(pair):
                 continue
             info = store.info(entry.filepath)
             assert info.duration_s == pytest.approx(found.duration_s, abs=1e-3)
+            for field, known in found.definitions.items():
+                if known.extent == "segment" and field in entry.fields:
+                    onsets_s, durations_s, _ = entry.segments(field)
+                    assert np.all(onsets_s + durations_s <= info.duration_s + 1e-5), field
+                if field == "chord":
+                    assert onsets_s[0] == 0.0 and durations_s.min() > 0.04
+                    np.testing.assert_allclose(
+                        (onsets_s + durations_s)[:-1], onsets_s[1:], atol=2e-6
+                    )
+                    assert onsets_s[-1] + durations_s[-1] == pytest.approx(
+                        info.duration_s, abs=1e-3
+                    )
             audio, _ = store.read(entry.filepath)
             assert np.abs(audio).max() < 1.0
             if entry.first("role") == "mixture":

@@ -234,7 +234,10 @@ def test_a_version_covers_the_recipes_that_a_recipe_builds_on():
 def test_minutes_are_turned_into_tracks():
     assert export.tracks_in("chorales", 15.0) == 60
     assert export.tracks_in("chorales", 0.26) == 2
-    assert export.tracks_in("chorales", 0.0) == 1
+    assert export.tracks_in("covers", 7.5) == 10  # 45 s on average
+    for minutes in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="a number above 0"):
+            export.tracks_in("chorales", minutes)
 
 
 def test_the_cache_renders_once_for_each_set_of_arguments(tmp_path, monkeypatch, rendered):
@@ -256,6 +259,7 @@ def test_the_cache_renders_once_for_each_set_of_arguments(tmp_path, monkeypatch,
         ({"name": "chorales", "n_tracks": 0}, "at least one track"),
         ({"name": "chorales", "seed": -1}, "seed of 0 or more"),
         ({"name": "chorales", "n_jobs": 0}, "one process"),
+        ({"name": "chorales", "n_jobs": -5}, "one process"),
     ],
 )
 def test_impossible_arguments_are_refused(arguments, message, tmp_path):

@@ -96,6 +96,43 @@ def segment_atoms(
     )
 
 
+def covering_atoms(
+    onsets_s: ArrayLike,
+    durations_s: ArrayLike,
+    values: Iterable[str],
+    *,
+    duration_s: float,
+    filler: str,
+    shortest_s: float = 0.05,
+) -> Atoms:
+    """Return labelled stretches that cover a whole track, from 0 to ``duration_s``.
+
+    ``filler`` stands where there is none; neighbours with one label become one, and what would be
+    shorter than ``shortest_s`` is given to its neighbour.
+    """
+    spans: list[tuple[float, float, str]] = []
+
+    def add(begin: float, end: float, value: str) -> None:
+        if end <= begin:
+            return
+        if spans and (spans[-1][2] == value or end - begin < shortest_s):
+            spans[-1] = (spans[-1][0], end, spans[-1][2])
+        elif spans and spans[-1][1] - spans[-1][0] < shortest_s:
+            spans[-1] = (spans[-1][0], end, value)
+        else:
+            spans.append((begin, end, value))
+
+    at = 0.0
+    for onset, duration, value in zip(onsets_s, durations_s, values, strict=True):
+        begin, end = max(float(onset), at), min(float(onset) + float(duration), duration_s)
+        add(at, min(begin, duration_s), filler)
+        add(begin, end, value)
+        at = max(at, end, min(begin, duration_s))
+    add(at, duration_s, filler)
+    begins, ends, names = zip(*spans, strict=True)
+    return segment_atoms(begins, np.subtract(ends, begins), names)
+
+
 def marker_atoms(times_s: ArrayLike, values: Iterable[float]) -> Atoms:
     """Return labelled instants, for example beats with their place in the bar (1: downbeat)."""
     return tuple(

@@ -12,17 +12,21 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import math
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
+
+import numpy as np
 
 from dl101.data import pyjama
 from dl101.data.audiostore import AudioStore, AudioStoreWriter
 from dl101.data.cache import cache_dir, fingerprint, replacing
+from dl101.data.embedded.annotations import Atoms
 from dl101.data.embedded.recipe import Recipe, track_split
 from dl101.data.splits import SIDES
 from dl101.errors import ConfigError, did_you_mean
@@ -45,8 +49,8 @@ _MODULES = {
 }
 CORPORA = tuple(_MODULES)
 LICENCE = (
-    "the recordings made by the recipes are yours to use (CC0); the sound bank is under the MIT "
-    "licence, the scores are in the public domain"
+    "what the recipes make is yours to use; the sound bank is under the MIT licence (parts are "
+    "CC0), the scores are in the public domain"
 )
 BLOCK_S = 60.0  # of audio
 FEATURE_BLOCK_S = 3600.0  # features are made much faster than sound
@@ -131,8 +135,22 @@ def corpus_version(name: str) -> str:
 
 
 def tracks_in(name: str, minutes: float) -> int:
-    """Return how many tracks of a corpus last for a number of minutes, rounded up."""
-    return max(1, -int(-(minutes * 60.0) // recipe(name).duration_s))
+    """Return how many tracks of a corpus last for a number of minutes, rounded up.
+
+    Raises
+    ------
+    ConfigError
+        If the number is not positive and finite.
+    """
+    if not (math.isfinite(minutes) and minutes > 0):
+        raise ConfigError(
+            f"length of the corpus {name!r}",
+            got=f"{minutes:g} minutes",
+            expected="a number above 0",
+            hint="give for example --minutes 10",
+        )
+    found = recipe(name)
+    return math.ceil(minutes * 60.0 / (found.duration_s * found.mean_share))
 
 
 def export_corpus(
@@ -225,10 +243,23 @@ def cached_files(name: str) -> list[Path]:
     return sorted(path for path in cache_dir("corpora").glob(f"{name}-*/*") if path.is_file())
 
 
+def expected_minutes(name: str) -> float:
+    """Return how long all tracks of the default corpus last together."""
+    found = recipe(name)
+    return found.default_tracks * found.duration_s * found.mean_share / 60.0
+
+
 def expected_bytes(name: str) -> float:
     """Return about how many bytes the arrays of the default corpus take, without extras."""
-    found = recipe(name)
-    return found.default_tracks * found.duration_s * found.bytes_per_s
+    return expected_minutes(name) * 60.0 * recipe(name).bytes_per_s
+
+
+def describe_size(name: str) -> str:
+    """Return about what the default corpus takes on disk, in words."""
+    found, size = recipe(name), expected_bytes(name) / 1e6
+    if not found.n_extras:
+        return f"{size:.0f} MB"
+    return f"{size:.0f} MB, {size * (1 + found.n_extras):.0f} MB with stems"
 
 
 def describe_split(name: str) -> str:
@@ -246,11 +277,11 @@ def _files(name: str, directory: Path) -> CorpusFiles:
 
 def _checked(name: str, n_tracks: int | None, seed: int, n_jobs: int | None) -> int:
     n_tracks = recipe(name).default_tracks if n_tracks is None else n_tracks
-    if n_tracks < 1 or seed < 0 or n_jobs == 0:
+    if n_tracks < 1 or seed < 0 or (n_jobs is not None and n_jobs < 1 and n_jobs != -1):
         raise ConfigError(
             f"corpus {name!r}",
             got=f"n_tracks={n_tracks}, seed={seed}, n_jobs={n_jobs}",
-            expected="at least one track and one process, and a seed of 0 or more",
+            expected="at least one track and one process (-1: all cores), a seed of 0 or more",
             hint="leave them out to get the default corpus",
         )
     return n_tracks
@@ -309,10 +340,25 @@ def _render_block(name: str, parts: Path, block: range, seed: int, stems: bool) 
                     store.append_feature(item.key, item.values, item.rate)
                 else:
                     store.append(item.key, item.values, int(item.rate))
-                entry = pyjama.Entry(item.key, 0, item.fields)
+                fields = _within(item.fields, np.shape(item.values)[-1] / item.rate)
+                entry = pyjama.Entry(item.key, 0, fields)
                 texts.append([item.key, pyjama.dump_entry(entry, found.definitions)])
     with replacing(annotations) as temporary:
         temporary.write_text(json.dumps(texts), encoding="utf-8")
+
+
+def _within(fields: Mapping[str, Atoms], duration_s: float) -> dict[str, Atoms]:
+    """Return annotations none of which lasts beyond the end of the track."""
+    return {
+        name: tuple(
+            replace(atom, duration=round(duration_s - atom.time, 6))
+            if atom.duration is not None and atom.time + atom.duration > duration_s
+            else atom
+            for atom in atoms
+            if np.ndim(atom.time) or atom.time is None or atom.time < duration_s
+        )
+        for name, atoms in fields.items()
+    }
 
 
 def _join(name: str, parts: Path, n_tracks: int, files: CorpusFiles) -> None:

@@ -128,7 +128,7 @@ def draw_room(conditions: Conditions, rng: np.random.Generator) -> Room:
 def describe_room(room: Room, noise_snr_db: float | None = None) -> str:
     """Return a room, and the noise in it, in words for the annotation."""
     words = f"RT60 {room.rt60_s:.2f} s, direct to reverberant {room.direct_to_reverb_db:.1f} dB"
-    return words if noise_snr_db is None else f"{words}, noise {-noise_snr_db:.1f} dB"
+    return words if noise_snr_db is None else f"{words}, noise {noise_snr_db:.1f} dB below"
 
 
 def able_players(names: Sequence[str], lowest_midi: int, highest_midi: int) -> list[str]:

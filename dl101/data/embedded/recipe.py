@@ -81,6 +81,11 @@ class Recipe:
         ``"audio"`` or ``"features"``.
     bytes_per_s
         Bytes of its main item in a second, before annotations: 4 for each sample of each channel.
+    n_extras
+        How many extra items a track has, on average.
+    mean_share
+        How long a track is on average, as a share of ``duration_s`` (less than 1: lengths differ,
+        and ``duration_s`` is the longest).
     provenance
         Which scores and sounds it is made from.
     """
@@ -96,7 +101,16 @@ class Recipe:
     extras: str = ""
     holds: str = "audio"
     bytes_per_s: float = 4.0 * 22050
+    n_extras: float = 0.0
+    mean_share: float = 1.0
     provenance: str = "Bach's chorales (public domain) and the sound bank"
+
+    @property
+    def length(self) -> str:
+        """How long a track is, in words."""
+        if self.mean_share == 1.0:
+            return f"{self.duration_s:g} s"
+        return f"{(2 * self.mean_share - 1) * self.duration_s:g} to {self.duration_s:g} s"
 
 
 def track_split(index: int) -> tuple[str, int]:

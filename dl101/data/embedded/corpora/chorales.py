@@ -341,6 +341,7 @@ CHORALES = Recipe(
     duration_s=15.0,
     unit="work",
     extras="each voice by itself (role stem)",
+    n_extras=3.9,
     definitions={
         **_recipe_fields("f0multi", "f0"),
         "role": _ROLES,

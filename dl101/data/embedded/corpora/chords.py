@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dl101.data.embedded import band, performer
-from dl101.data.embedded.annotations import DEFINITIONS, Atoms, labels, segment_atoms
+from dl101.data.embedded.annotations import DEFINITIONS, Atoms, covering_atoms, labels
 from dl101.data.embedded.arranger import STYLES, Line, accompany, compose
 from dl101.data.embedded.balance import balanced
 from dl101.data.embedded.band import Artist
@@ -158,10 +158,12 @@ def chord_atoms(
         if end > begin
     ]
     spans = merge(spans)
-    return segment_atoms(
+    return covering_atoms(
         [span.onset_quarters for span in spans],
         [span.duration_quarters for span in spans],
         [span.chord.label for span in spans],
+        duration_s=duration_s,
+        filler=NO_CHORD.label,
     )
 
 

@@ -15,7 +15,7 @@ With extras, role ``clean`` is the truth: the energy of each pitch class, straig
 :func:`render_audio` plays a performance.
 
 The work of each performance is drawn independently: a few works are frequent, most are rare. So
-the cliques have a long tail of sizes (about a third of the default corpus has no other version),
+the cliques have a long tail of sizes (about two in five performances have no other version),
 they grow with the corpus, and neither the number of a track nor its neighbours say anything about
 its work. Splits go by work and are those of ``chorales`` and ``dances``.
 """
@@ -362,7 +362,9 @@ RECIPE = Recipe(
     render=render,
     extras="the pitch classes of the notes themselves (role clean)",
     holds="features",
-    bytes_per_s=0.75 * 4.0 * 12 * FRAME_RATE_HZ,  # a performance is three quarters as long
+    n_extras=1.0,
+    bytes_per_s=4.0 * 12 * FRAME_RATE_HZ,
+    mean_share=0.75,
     provenance="Bach's chorales and tunes from Ryan's Mammoth Collection (1883) and O'Neill's "
     "Music of Ireland (1903), all in the public domain",
 )

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from dl101.data.embedded import performer, soundbank
 from dl101.data.embedded.annotations import (
     DEFINITIONS,
+    covering_atoms,
     labels,
     marker_atoms,
     note_atoms,
-    segment_atoms,
 )
 from dl101.data.embedded.arranger import Line, accompany, swing
-from dl101.data.embedded.harmony import ROOT_NAMES, ChordSpan, harmonise, merge
+from dl101.data.embedded.harmony import NO_CHORD, ROOT_NAMES, ChordSpan, harmonise, merge
 from dl101.data.embedded.performer import CONDITIONS, Part, TimeMap, choose, draw
 from dl101.data.embedded.recipe import Item, Recipe, generator, track_split
 from dl101.data.embedded.renderer import SAMPLE_RATE
@@ -330,7 +330,10 @@ def _chord_atoms(
     edges = np.clip(tempo.to_seconds(edges) + shift_s, 0.0, duration_s)
     heard = edges[:, 1] - edges[:, 0] > 1e-3
     names = [span.chord.label for span, sounds in zip(chords, heard, strict=True) if sounds]
-    return segment_atoms(edges[heard, 0], np.diff(edges[heard])[:, 0], names)
+    durations_s = np.diff(edges[heard])[:, 0]
+    return covering_atoms(
+        edges[heard, 0], durations_s, names, duration_s=duration_s, filler=NO_CHORD.label
+    )
 
 
 _FIELDS = (

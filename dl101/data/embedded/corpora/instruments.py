@@ -256,6 +256,7 @@ RECIPE = Recipe(
     duration_s=DURATION_S,
     unit="work",
     extras="the melody and its accompaniment (role stem)",
+    n_extras=2.0,
     definitions={
         **{name: DEFINITIONS[name] for name in _FIELDS},
         "role": replace(DEFINITIONS["role"], dictionary=("mixture", "stem")),

@@ -200,6 +200,7 @@ RECIPE = Recipe(
         "stem": Definition("stem", "global", "text", tuple(STEMS)),
     },
     render=render,
+    extras="the four stems are always there (role stem)",
     bytes_per_s=5 * 2 * 4.0 * SAMPLE_RATE,  # five stereo sounds
     provenance="songs composed by rule, the sound bank and a source-filter singer",
 )

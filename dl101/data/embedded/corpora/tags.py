@@ -2,9 +2,9 @@
 
 Conventions: nothing is tagged that is not heard. :func:`plan` composes a piece and cuts the
 excerpt; :func:`tags_of` reads the tags from the notes that are left, from who plays them, and from
-the room. Some tags are common and some rare, and many go together (a distorted guitar is seldom
-without drums), as in collections tagged by listeners. What such a collection also has, tags that
-are missing where they would be true, this one has not.
+the room. Some tags are common and some rare, and many go together (metal has distorted
+guitars, folk has none), as in collections tagged by listeners. What such a collection also has,
+tags that are missing where they would be true, this one has not.
 
 An artist has a style, a voice, instruments, a room and a sound, and makes two tracks; decks of
 styles, voices, rooms and sizes are dealt in turn, so that rare ones come up on every side.

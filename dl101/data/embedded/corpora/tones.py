@@ -335,6 +335,7 @@ RECIPE = Recipe(
     duration_s=4.0,
     unit="title",
     extras="harmonics and noise by themselves (roles harmonics and noise)",
+    n_extras=2.0,
     definitions={
         **{name: DEFINITIONS[name] for name in ("title", "split", "f0", "pitchmidi")},
         "role": replace(DEFINITIONS["role"], dictionary=("mixture", "harmonics", "noise")),
