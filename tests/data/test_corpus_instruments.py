@@ -145,7 +145,7 @@ def test_the_label_is_in_front_and_the_mixture_is_the_stems_and_noise(tracks, pl
         assert margin_db > 0.5
         changes_db.append(margin_db - planned.margin_db)
         clean = melody.values.astype(float) + accompaniment.values
-        wanted_db = -float(value(mixture, "room").split("noise ")[1].split()[0])
+        wanted_db = float(value(mixture, "room").split("noise ")[1].split()[0])
         snr_db = level_db(clean) - level_db(mixture.values - clean)
         assert snr_db == pytest.approx(wanted_db, abs=0.7)
         assert np.abs(mixture.values).max() < 0.86
