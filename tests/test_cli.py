@@ -1,0 +1,47 @@
+"""The command line: lists, and answers to impossible wishes in one line instead of a traceback."""
+
+from __future__ import annotations
+
+import pytest
+
+from dl101 import cli
+from dl101.data.embedded import export
+
+
+def test_corpora_are_listed_with_what_one_must_know(capsys):
+    assert cli.main(["corpora"]) == 0
+    said = capsys.readouterr().out
+    for name in export.CORPORA:
+        found = export.recipe(name)
+        assert f"{name}: {found.title}" in said
+        assert found.stands_for in said
+    assert "1000 tracks of 30 to 60 s (750 min" in said
+    assert "MB with stems" in said and "train" in said and "Licence of all" in said
+
+
+def test_minutes_and_tracks_exclude_each_other(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["export", "notes", str(tmp_path), "--tracks", "3", "--minutes", "1"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_minutes_are_rendered(tmp_path):
+    assert cli.main(["export", "notes", str(tmp_path), "--minutes", "0.05", "--no-stems"]) == 0
+    assert (tmp_path / "notes.pyjama").read_text(encoding="utf-8").count('"filepath"') == 4  # + 1
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["export", "danses", "OUT"], "did you mean 'dances'?\n"),
+        (["export", "notes", "OUT", "--minutes", "-1"], "a number above 0"),
+        (["export", "notes", "OUT", "--tracks", "0"], "at least one track"),
+        (["export", "notes", "FILE"], "Try: another folder"),
+    ],
+)
+def test_impossible_wishes_are_answered(words, answer, tmp_path, capsys):
+    (tmp_path / "FILE").write_text("in the way")
+    words = [str(tmp_path / word) if word.isupper() else word for word in words]
+    assert cli.main(words) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("dl101: ") and answer in said
