@@ -6,21 +6,13 @@ as a fraction of the sample rate (cycles per sample).
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dl101.errors import ConfigError
-
-
-def _hz_to_mel(frequency_hz: float) -> float:
-    return 2595.0 * math.log10(1.0 + frequency_hz / 700.0)
-
-
-def _mel_to_hz(mel: Tensor) -> Tensor:
-    return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+from dl101.mfcc import hz_to_mel, mel_to_hz
 
 
 class SincConv(nn.Module):
@@ -83,8 +75,11 @@ class SincConv(nn.Module):
                 expected="room for the filters below half the sample rate",
                 hint="check that the sample rate is in Hz, or lower the bounds",
             )
-        edges_mel = torch.linspace(_hz_to_mel(30.0), _hz_to_mel(highest_hz), out_channels + 1)
-        edges = _mel_to_hz(edges_mel) / sample_rate
+        lowest_mel, highest_mel = hz_to_mel([30.0, highest_hz], formula="htk")
+        edges_mel = np.linspace(lowest_mel, highest_mel, out_channels + 1)
+        edges_hz = mel_to_hz(edges_mel, formula="htk")
+        # not from_numpy, which would leave the device that the model is built on
+        edges = torch.tensor(edges_hz / sample_rate, dtype=torch.get_default_dtype())
         self.low = nn.Parameter(edges[:-1].clone())
         self.band = nn.Parameter(edges.diff())
 

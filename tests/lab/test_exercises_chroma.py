@@ -8,6 +8,7 @@ from dl101.features import Feature
 from dl101.lab.checks import grade
 from dl101.lab.exercises import chroma as exercise
 from dl101.units import midi_to_hz
+from tests.lab.exercise_proof import assert_each_has_its_own_hint, assert_stubs_are_not_done
 
 
 def chroma(
@@ -156,22 +157,12 @@ def test_other_right_answers_are_accepted(exercise_id, answer):
 
 @pytest.mark.parametrize("exercise_id", SOLUTIONS)
 def test_stub_is_not_done(exercise_id):
-    for stub in (None, ..., lambda *arguments: None, lambda *arguments: ...):
-        verdict = grade(exercise_id, stub)
-        assert not verdict.passed
-        assert not verdict.done
+    assert_stubs_are_not_done(exercise_id)
 
 
 @pytest.mark.parametrize("exercise_id", WRONG)
 def test_each_wrong_answer_has_its_own_hint(exercise_id):
-    hints = {}
-    for name, answer in WRONG[exercise_id].items():
-        verdict = grade(exercise_id, answer)
-        assert not verdict.passed, name
-        assert verdict.done, name
-        hints[name] = verdict.message
-    own = {name: hint for name, hint in hints.items() if name not in SHARED}
-    assert len(set(own.values())) == len(own), own
+    assert_each_has_its_own_hint(exercise_id, WRONG[exercise_id], shared=SHARED)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from dl101.features import HcqtConfig, cqt, hcqt
 from dl101.lab.checks import grade
 from dl101.lab.exercises import constant_q as exercise
+from tests.lab.exercise_proof import assert_each_has_its_own_hint, assert_stubs_are_not_done
 
 # ---- 1 ----
 
@@ -220,24 +221,12 @@ def test_other_right_answers_are_accepted(exercise_id, answer):
 
 @pytest.mark.parametrize("exercise_id", SOLUTIONS)
 def test_stub_is_not_done(exercise_id):
-    def passes(*arguments):
-        pass
-
-    for stub in (None, ..., NotImplemented, passes, lambda *arguments: ...):
-        verdict = grade(exercise_id, stub)
-        assert not verdict.passed
-        assert not verdict.done
+    assert_stubs_are_not_done(exercise_id)
 
 
 @pytest.mark.parametrize("exercise_id", WRONG)
 def test_each_wrong_answer_has_its_own_hint(exercise_id):
-    hints = {}
-    for name, answer in WRONG[exercise_id].items():
-        verdict = grade(exercise_id, answer)
-        assert not verdict.passed, name
-        assert verdict.done, name
-        hints[name] = verdict.message
-    assert len(set(hints.values())) == len(hints), hints
+    assert_each_has_its_own_hint(exercise_id, WRONG[exercise_id])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import scipy.fft
 
 from dl101.lab.checks import grade
 from dl101.lab.exercises import log_mel as exercise
+from tests.lab.exercise_proof import assert_each_has_its_own_hint, assert_stubs_are_not_done
 
 # ---- solutions, as in the notebook, and other right ways ----
 
@@ -178,21 +179,12 @@ def test_right_answers_are_accepted(exercise_id, answer):
 
 @pytest.mark.parametrize("exercise_id", WRONG)
 def test_stub_is_not_done(exercise_id):
-    for stub in (None, ..., lambda *arguments: None, lambda *arguments: ...):
-        verdict = grade(exercise_id, stub)
-        assert not verdict.passed
-        assert not verdict.done
+    assert_stubs_are_not_done(exercise_id)
 
 
 @pytest.mark.parametrize("exercise_id", WRONG)
 def test_each_wrong_answer_has_its_own_hint(exercise_id):
-    hints = {}
-    for name, answer in WRONG[exercise_id].items():
-        verdict = grade(exercise_id, answer)
-        assert not verdict.passed, name
-        assert verdict.done, name
-        hints[name] = verdict.message
-    assert len(set(hints.values())) == len(hints), hints
+    assert_each_has_its_own_hint(exercise_id, WRONG[exercise_id])
 
 
 @pytest.mark.parametrize(("exercise_id", "name", "expected"), HINTS)

@@ -7,6 +7,7 @@ import pytest
 
 from dl101.lab.checks import grade
 from dl101.lab.exercises import spectrogram as exercise
+from tests.lab.exercise_proof import assert_each_has_its_own_hint, assert_stubs_are_not_done
 
 # ---- 1 ----
 
@@ -157,19 +158,12 @@ def test_other_right_answers_are_accepted(exercise_id, answer):
 
 @pytest.mark.parametrize("exercise_id", SOLUTIONS)
 def test_stub_is_not_done(exercise_id):
-    for stub in (None, ..., NotImplemented, lambda *arguments: None, lambda *arguments: ...):
-        verdict = grade(exercise_id, stub)
-        assert not verdict.passed
-        assert not verdict.done
+    assert_stubs_are_not_done(exercise_id)
 
 
 @pytest.mark.parametrize("exercise_id", WRONG)
 def test_each_wrong_answer_has_its_own_hint(exercise_id):
-    with np.errstate(all="ignore"):
-        hints = {name: grade(exercise_id, answer) for name, answer in WRONG[exercise_id].items()}
-    assert not [name for name, verdict in hints.items() if verdict.passed or not verdict.done]
-    messages = [verdict.message for verdict in hints.values()]
-    assert len(set(messages)) == len(messages), hints
+    assert_each_has_its_own_hint(exercise_id, WRONG[exercise_id])
 
 
 @pytest.mark.parametrize(

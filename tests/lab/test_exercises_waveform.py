@@ -7,6 +7,7 @@ import pytest
 
 from dl101.lab.checks import grade
 from dl101.lab.exercises import waveform as exercise
+from tests.lab.exercise_proof import assert_each_has_its_own_hint, assert_stubs_are_not_done
 
 
 def amplitude(level_db):
@@ -142,20 +143,12 @@ def test_solutions_pass(name, answer) -> None:
 
 @pytest.mark.parametrize("name", WRONG)
 def test_stubs_are_not_done(name) -> None:
-    def stub(first, second, third=None): ...
-
-    for answer in (stub, None):
-        verdict = grade(name, answer)
-        assert not verdict.passed and not verdict.done
+    assert_stubs_are_not_done(name)
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_every_wrong_answer_has_its_own_hint(name) -> None:
-    verdicts = {label: grade(name, answer) for label, answer in WRONG[name].items()}
-    assert not [label for label, verdict in verdicts.items() if verdict.passed]
-    assert all(verdict.done for verdict in verdicts.values())
-    messages = [verdict.message for verdict in verdicts.values()]
-    assert len(set(messages)) == len(messages)
+    assert_each_has_its_own_hint(name, WRONG[name])
 
 
 def test_hints_name_the_misconception() -> None:
