@@ -223,11 +223,31 @@ def test_a_cluster_gives_the_same_bytes(files, tmp_path, monkeypatch):
     assert again.annotations.read_bytes() == files.annotations.read_bytes()
 
 
-def test_a_version_covers_the_recipes_that_a_recipe_builds_on():
-    assert export._recipe_modules("covers") == {"covers", "chorales", "dances"}
-    assert export._recipe_modules("chorales") == {"chorales"}
+def test_a_version_covers_what_a_recipe_imports_and_no_more():
+    modules = set(export._MODULES.values())
+    behind = {name: export._modules_behind(f"corpora.{name}") for name in modules}
+    assert {"corpora.chorales", "corpora.dances", "profiles", "versions"} < behind["covers"]
+    assert {"renderer", "soundbank", "scores", "recipe", "annotations"} <= behind["chorales"]
+    assert not {"singer", "styles", "corpora.covers", "export"} & behind["chorales"]
+    # As Python sees it: what an import of the recipe loads.
+    loaded = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, dl101.data.embedded.corpora.tags\n"
+            "print(*(m for m in sys.modules if m.startswith('dl101.data.embedded.')))",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    names = {name.removeprefix("dl101.data.embedded.") for name in loaded} - {"corpora"}
+    assert names == behind["tags"]
+
+
+def test_versions_differ_unless_corpora_share_their_module():
     versions = {name: export.corpus_version(name) for name in export.CORPORA}
-    assert versions["chorales"] == versions["piano"]  # one module
+    assert versions["chorales"] == versions["piano"]
     assert len(set(versions.values())) == len(versions) - 1
 
 

@@ -78,6 +78,14 @@ def test_the_first_25_instruments_are_byte_for_byte_what_they_were():
     assert digest.hexdigest() == "e882deb253b3afca0d940fe753758b38fb4a4f0d188755443f289742f8acba52"
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in KITS])
+def test_no_note_stands_on_a_constant_offset(name):
+    """An offset is not heard, but it thumps at onsets and counts in every level."""
+    for note in soundbank.load_instrument(name).notes:
+        level = np.sqrt(np.mean(np.square(note.recorded, dtype=np.float64)))
+        assert abs(note.recorded.mean(dtype=np.float64)) < 0.2 * level
+
+
 def test_most_classes_are_heard_on_both_sides_from_different_sources():
     training, test = soundbank.instrument_names("training"), soundbank.instrument_names("test")
     assert not set(training) & set(test)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dl101.data.embedded import performer, renderer, singer, soundbank
 from dl101.data.embedded.arranger import Song
-from dl101.data.embedded.performer import Conditions, Part, TimeMap, draw
+from dl101.data.embedded.performer import Conditions, Mix, Part, TimeMap, draw
 from dl101.data.embedded.renderer import SAMPLE_RATE, Notes, Player, Room
 from dl101.data.embedded.singer import Singer
 
@@ -142,7 +142,7 @@ def _octave(notes: Notes, instrument: str, role: str) -> int:
 def play(
     written: Mapping[str, Notes], artist: Artist, duration_s: float, rng: np.random.Generator
 ) -> list[Part]:
-    """Return each role as the artist plays it, ready for :func:`performer.mix`.
+    """Return each role as the artist plays it, ready for :func:`record`.
 
     Parts are brought to the same RMS, and then to the artist's levels: none is lost in the mixture.
     """
@@ -166,6 +166,26 @@ def play(
         player = _tilted(player, artist)
         parts.append(Part(role, player=player, level_db=artist.levels_db[role], audio=audio))
     return parts
+
+
+def record(
+    parts: Sequence[Part],
+    artist: Artist,
+    rng: np.random.Generator,
+    *,
+    duration_s: float,
+    level_db: float,
+) -> Mix:
+    """Return parts as they sound in the artist's room, with its noise, at a level (dB, RMS)."""
+    return performer.mix(
+        parts,
+        artist.room,
+        rng,
+        duration_s=duration_s,
+        noise_snr_db=artist.noise_snr_db,
+        noise_slope_db=artist.noise_slope_db,
+        level_db=level_db,
+    )
 
 
 def _tilted(player: Player, artist: Artist) -> Player:

@@ -99,27 +99,29 @@ def _digest_of(folder: Path, *patterns: str) -> bytes:
 
 
 _FOLDER = Path(__file__).parent
-_IMPORTED = re.compile(r"^from dl101\.data\.embedded\.corpora import (.+)$", re.MULTILINE)
-
-
-def _recipe_modules(module: str) -> set[str]:
-    """Return a recipe's module and those of the recipes that it builds on."""
-    text = (_FOLDER / "corpora" / f"{module}.py").read_text(encoding="utf-8")
-    modules = {module}
-    for names in _IMPORTED.findall(text):
-        for name in names.split(","):
-            modules |= _recipe_modules(name.strip())
-    return modules
-
-
 # Taken when the code is loaded: a file that is edited later must not lend its name to its elder.
-_SHARED_CODE = _digest_of(_FOLDER, "*.py")
-_RECIPE_CODE = {
-    module: _digest_of(
-        _FOLDER / "corpora", *(f"{name}.py" for name in sorted(_recipe_modules(module)))
-    )
-    for module in sorted(set(_MODULES.values()))
+_CODE = {
+    ".".join(path.relative_to(_FOLDER).with_suffix("").parts): path.read_text(encoding="utf-8")
+    for path in sorted(_FOLDER.rglob("*.py"))
 }
+_IMPORT = re.compile(
+    r"^ *from dl101\.data\.embedded(?:\.([\w.]+))? import (?:\(([^)]*)\)|(.+))$", re.MULTILINE
+)
+
+
+def _modules_behind(module: str) -> set[str]:
+    """Return a module below ``dl101.data.embedded`` and all that it imports from there."""
+    found, left = set(), [module]
+    while left:
+        name = left.pop()
+        if name in found:
+            continue
+        found.add(name)
+        for package, many, line in _IMPORT.findall(_CODE[name]):
+            prefix = f"{package}." if package else ""
+            names = [prefix + word.strip() for word in (many or line).split(",")]
+            left += [inner for inner in (package, *names) if inner in _CODE]
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -129,9 +131,11 @@ def _assets_digest() -> bytes:
 
 @cache
 def corpus_version(name: str) -> str:
-    """Return what identifies a corpus: a digest of the scores, the sounds and the code."""
-    code = _SHARED_CODE + _RECIPE_CODE[_MODULES[name]]
-    return hashlib.sha256(code + _assets_digest()).hexdigest()[:12]
+    """Return what identifies a corpus: a digest of scores, sounds and the code behind it."""
+    digest = hashlib.sha256(_assets_digest())
+    for module in sorted(_modules_behind(f"corpora.{_MODULES[name]}")):
+        digest.update(f"{module}\n{_CODE[module]}".encode())
+    return digest.hexdigest()[:12]
 
 
 def tracks_in(name: str, minutes: float) -> int:

@@ -121,15 +121,8 @@ def render(
     roles = list(planned.written)
     levels_db = {role: ROLE_DB.get(role, 0.0) + draw(rng, (-2.0, 2.0)) for role in roles}
     parts = band.play(planned.written, artist, duration_s, rng)
-    mix = performer.mix(
-        balanced(parts, levels_db, duration_s),
-        artist.room,
-        rng,
-        duration_s=duration_s,
-        noise_snr_db=artist.noise_snr_db,
-        noise_slope_db=artist.noise_slope_db,
-        level_db=draw(rng, LEVEL_DB),
-    )
+    parts = balanced(parts, levels_db, duration_s)
+    mix = band.record(parts, artist, rng, duration_s=duration_s, level_db=draw(rng, LEVEL_DB))
     fields = labels(
         title=piece.title,
         work=piece.work,

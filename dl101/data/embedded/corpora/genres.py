@@ -162,15 +162,8 @@ def render(index: int, *, seed: int, duration_s: float, extras: bool) -> list[It
     beat_bpm = planned.tempo_bpm * song.beat_quarters  # quarter notes in a minute
     tempo = performer.time_map(song.n_quarters, beat_bpm, rng, drift=0.02)
     written = band.in_register(band.excerpt(song, tempo, duration_s), artist)
-    mix = performer.mix(
-        band.play(written, artist, duration_s, rng),
-        artist.room,
-        rng,
-        duration_s=duration_s,
-        noise_snr_db=artist.noise_snr_db,
-        noise_slope_db=artist.noise_slope_db,
-        level_db=draw(rng, LEVEL_DB),
-    )
+    parts = band.play(written, artist, duration_s, rng)
+    mix = band.record(parts, artist, rng, duration_s=duration_s, level_db=draw(rng, LEVEL_DB))
     fields = labels(
         genre=planned.genre,
         style=[song.style, *([planned.crossover] if planned.crossover else [])],

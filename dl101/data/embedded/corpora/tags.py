@@ -305,15 +305,9 @@ def render(index: int, *, seed: int, duration_s: float, extras: bool) -> list[It
     """Return a track; there are no extras."""
     planned = plan(index, seed, duration_s)
     artist, rng = planned.artist, planned.rng
-    mix = performer.mix(
-        band.play(planned.written, artist, duration_s, rng),
-        artist.room,
-        rng,
-        duration_s=duration_s,
-        noise_snr_db=artist.noise_snr_db,
-        noise_slope_db=artist.noise_slope_db,
-        level_db=draw(rng, LEVEL_DB[planned.loudness]),
-    )
+    parts = band.play(planned.written, artist, duration_s, rng)
+    level_db = draw(rng, LEVEL_DB[planned.loudness])
+    mix = band.record(parts, artist, rng, duration_s=duration_s, level_db=level_db)
     fields = labels(
         tag=planned.tags,
         artist=artist.name,
