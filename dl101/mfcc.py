@@ -1,20 +1,17 @@
-"""The mel scale, mel filters, MFCC, and the way back from each of them.
+"""Mel filters, MFCC, and the way back from each of them.
 
 Conventions: a power spectrogram is ``(..., bin, frame)`` with ``1 + window_samples // 2`` bins from
 0 Hz to half the sample rate, a mel spectrogram ``(..., band, frame)``, coefficients ``(...,
-coefficient, frame)``; all float64 unless the input is float32. Logarithms are natural. Two formulas
-of the mel scale are in use: ``slaney`` [1]_ (linear below 1 kHz, logarithmic above; librosa's
-default, and that of :func:`dl101.features.log_mel`) and ``htk`` [2]_ (one logarithm throughout).
+coefficient, frame)``; all float64 unless the input is float32. Logarithms are natural. The mel
+scale is that of :func:`dl101.units.hz_to_mel`: Slaney's formula unless another is asked for.
 
-Mel-frequency cepstral coefficients [3]_ (MFCC) are the discrete cosine transform of the compressed
+Mel-frequency cepstral coefficients [1]_ (MFCC) are the discrete cosine transform of the compressed
 mel spectrum, along frequency: coefficient 0 is its mean (times a constant), the first ones its
 coarse shape, the later ones ever finer detail.
 
 References
 ----------
-.. [1] M. Slaney, "Auditory toolbox: version 2", Interval Research Corporation, 1998.
-.. [2] S. Young et al., "The HTK book", Cambridge University, 2006, Eq. 5.13.
-.. [3] S. Davis, P. Mermelstein, "Comparison of parametric representations for monosyllabic word
+.. [1] S. Davis, P. Mermelstein, "Comparison of parametric representations for monosyllabic word
    recognition in continuously spoken sentences", IEEE Trans. ASSP 28(4), 1980.
 """
 
@@ -23,45 +20,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dl101.errors import ConfigError, DataError, did_you_mean
-
-FORMULAS = ("slaney", "htk")
-# Slaney: 15 mel to 1 kHz, and from there 27 mel for each factor of 6.4.
-_CORNER_HZ = 1000.0
-_HZ_PER_MEL = 200.0 / 3.0
-_LOG_STEP = np.log(6.4) / 27.0
-
-
-def hz_to_mel(frequencies_hz: ArrayLike, *, formula: str = "slaney") -> NDArray[np.float64]:
-    """Return frequencies on the mel scale; any shape.
-
-    Parameters
-    ----------
-    frequencies_hz
-        In Hz, not negative.
-    formula
-        ``slaney`` or ``htk``. Their units differ: 1 kHz is 15 in one and 1000 in the other.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such formula.
-    """
-    frequencies_hz = np.asarray(frequencies_hz, dtype=np.float64)
-    if _known(formula) == "htk":
-        return 2595.0 * np.log10(1.0 + frequencies_hz / 700.0)
-    above = np.log(np.maximum(frequencies_hz, _CORNER_HZ) / _CORNER_HZ) / _LOG_STEP
-    return np.minimum(frequencies_hz, _CORNER_HZ) / _HZ_PER_MEL + above
-
-
-def mel_to_hz(mels: ArrayLike, *, formula: str = "slaney") -> NDArray[np.float64]:
-    """Return the frequencies in Hz of points on the mel scale: the inverse of :func:`hz_to_mel`."""
-    mels = np.asarray(mels, dtype=np.float64)
-    if _known(formula) == "htk":
-        return 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
-    corner = _CORNER_HZ / _HZ_PER_MEL
-    below = np.minimum(mels, corner) * _HZ_PER_MEL
-    return below * np.exp(np.maximum(mels - corner, 0.0) * _LOG_STEP)
+from dl101.errors import ConfigError, DataError
+from dl101.units import hz_to_mel, mel_to_hz
 
 
 def mel_filters(
@@ -193,17 +153,6 @@ def log_mel_from_mfcc(coefficients: ArrayLike, n_bands: int) -> NDArray:
     coefficients = np.asarray(coefficients)
     _require_coefficients(coefficients.shape[-2] if coefficients.ndim >= 2 else 0, n_bands)
     return scipy.fft.idct(coefficients, type=2, n=n_bands, axis=-2, norm="ortho")
-
-
-def _known(formula: str) -> str:
-    if formula not in FORMULAS:
-        raise ConfigError(
-            "mel scale: formula",
-            got=repr(formula),
-            expected="slaney or htk",
-            hint=did_you_mean(formula, FORMULAS),
-        )
-    return formula
 
 
 def _require_strength(strength: float) -> None:

@@ -1,4 +1,4 @@
-"""The only conversions between hertz, MIDI numbers, cents, frames, samples and seconds.
+"""The only conversions between hertz, MIDI numbers, mel, cents, frames, samples and seconds.
 
 Conventions: MIDI note 69 is A4 at 440 Hz; pitch is continuous, so 69.5 is a quarter tone above.
 A frequency of zero (or below, or NaN) means *unvoiced* and becomes NaN in MIDI. Frame ``t`` is
@@ -10,8 +10,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dl101.errors import ConfigError, did_you_mean
+
 A4_HZ = 440.0
 A4_MIDI = 69.0
+MEL_FORMULAS = ("slaney", "htk")
+# Slaney: 15 mel to 1 kHz, and from there 27 mel for each factor of 6.4.
+_CORNER_HZ = 1000.0
+_HZ_PER_MEL = 200.0 / 3.0
+_LOG_STEP = np.log(6.4) / 27.0
 
 
 def hz_to_midi(frequency_hz: ArrayLike) -> NDArray[np.float64]:
@@ -34,6 +41,47 @@ def cents_to_ratio(cents: ArrayLike) -> NDArray[np.float64]:
 def ratio_to_cents(ratio: ArrayLike) -> NDArray[np.float64]:
     """Return the interval in cents of a positive frequency ratio."""
     return 1200.0 * np.log2(np.asarray(ratio, dtype=np.float64))
+
+
+def hz_to_mel(frequencies_hz: ArrayLike, *, formula: str = "slaney") -> NDArray[np.float64]:
+    """Return frequencies on the mel scale, on which equal steps sound about equal; any shape.
+
+    Two formulas are in use: ``slaney`` [1]_ (linear below 1 kHz, logarithmic above; librosa's
+    default, and that of :func:`dl101.features.log_mel`) and ``htk`` [2]_ (one logarithm
+    throughout).
+
+    Parameters
+    ----------
+    frequencies_hz
+        In Hz, not negative.
+    formula
+        ``slaney`` or ``htk``. Their units differ: 1 kHz is 15 in one and 1000 in the other.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such formula.
+
+    References
+    ----------
+    .. [1] M. Slaney, "Auditory toolbox: version 2", Interval Research Corporation, 1998.
+    .. [2] S. Young et al., "The HTK book", Cambridge University, 2006, Eq. 5.13.
+    """
+    frequencies_hz = np.asarray(frequencies_hz, dtype=np.float64)
+    if _known_mel(formula) == "htk":
+        return 2595.0 * np.log10(1.0 + frequencies_hz / 700.0)
+    above = np.log(np.maximum(frequencies_hz, _CORNER_HZ) / _CORNER_HZ) / _LOG_STEP
+    return np.minimum(frequencies_hz, _CORNER_HZ) / _HZ_PER_MEL + above
+
+
+def mel_to_hz(mels: ArrayLike, *, formula: str = "slaney") -> NDArray[np.float64]:
+    """Return the frequencies in Hz of points on the mel scale: the inverse of :func:`hz_to_mel`."""
+    mels = np.asarray(mels, dtype=np.float64)
+    if _known_mel(formula) == "htk":
+        return 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
+    corner = _CORNER_HZ / _HZ_PER_MEL
+    below = np.minimum(mels, corner) * _HZ_PER_MEL
+    return below * np.exp(np.maximum(mels - corner, 0.0) * _LOG_STEP)
 
 
 def frames_to_seconds(
@@ -65,3 +113,14 @@ def amplitude_to_db(amplitude: ArrayLike, *, floor_db: float = -120.0) -> NDArra
     """Return the level in decibels of a non-negative amplitude, no lower than ``floor_db``."""
     floor = 10.0 ** (floor_db / 20.0)
     return 20.0 * np.log10(np.maximum(np.asarray(amplitude, dtype=np.float64), floor))
+
+
+def _known_mel(formula: str) -> str:
+    if formula not in MEL_FORMULAS:
+        raise ConfigError(
+            "mel scale: formula",
+            got=repr(formula),
+            expected="slaney or htk",
+            hint=did_you_mean(formula, MEL_FORMULAS),
+        )
+    return formula

@@ -5,7 +5,9 @@ side is played by instruments that are heard nowhere else. Two questions are ask
 *register*, the octave in which the note lies (five classes), which does not depend on level; and
 the *velocity*, how hard the note was played (five classes), which does. The network, its training
 and the items are the same for all variants; only the waveform changes. Baseline: the most frequent
-class of the training side.
+class of the training side. ``accuracy`` counts notes, ``mean_recall`` is the mean over classes of
+the share of their notes that is found, ``recall_last_class`` that of the highest register (or of
+the hardest velocity).
 """
 
 from __future__ import annotations
@@ -83,11 +85,19 @@ class Heard:
     waveforms: NDArray[np.float64]
     wall_time_s: float
 
-    def accuracy(self, gain_db: float = 0.0) -> float:
-        """Return the accuracy on the test side, recorded ``gain_db`` louder than in training."""
+    def right(self, gain_db: float = 0.0) -> NDArray[np.bool_]:
+        """Return which test notes are named rightly, recorded louder than in training."""
         prepared = self.prepare(self.waveforms * db_to_amplitude(gain_db))
-        guess = predict(self.network, prepared[:, None].astype(np.float32))
-        return float(np.mean(guess == self.labels))
+        return predict(self.network, prepared[:, None].astype(np.float32)) == self.labels
+
+    def accuracy(self, gain_db: float = 0.0) -> float:
+        """Return the share of test notes named rightly; see :meth:`right`."""
+        return float(np.mean(self.right(gain_db)))
+
+    def recalls(self) -> NDArray[np.float64]:
+        """Return that share for each class by itself, (classes,)."""
+        right = self.right()
+        return np.array([right[self.labels == label].mean() for label in np.unique(self.labels)])
 
 
 def read_notes(seed: int = 0, n_tracks: int | None = None, *, progress: bool = False) -> Notes:
@@ -215,8 +225,12 @@ def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
         return Outcome(
             variant,
             {
-                "accuracy" if not gain else f"accuracy_{gain:+d}db": heard.accuracy(gain)
-                for gain in gains
+                "recall_last_class": float(heard.recalls()[-1]),
+                "mean_recall": float(heard.recalls().mean()),
+                **{
+                    "accuracy" if not gain else f"accuracy_{gain:+d}db": heard.accuracy(gain)
+                    for gain in gains
+                },
             },
             n_items,
             CORPUS,

@@ -93,7 +93,7 @@ gap:.2em 1.2em;margin:.5em 2px;max-width:44em}
 .dl101-kit .dl101-control{display:flex;flex-wrap:wrap;align-items:center;gap:0 .7em;
 flex:1 1 20em;min-width:0}
 .dl101-kit .dl101-control label{flex:0 0 auto;margin:0}
-.dl101-kit .dl101-control input[type=range]{flex:1 1 9em}
+.dl101-kit .dl101-control input[type=range]{flex:1 1 5em}
 .dl101-kit .dl101-control output{flex:0 0 auto;min-width:6em;font-variant-numeric:tabular-nums}
 .dl101-kit .dl101-deck input[type=range]{flex:1 1 8em;min-width:6em}
 .dl101-kit input[type=range]{min-width:0;height:2em;margin:0;accent-color:#2a7fb8}

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dl101.errors import ConfigError
-from dl101.mfcc import hz_to_mel, mel_to_hz
+from dl101.units import hz_to_mel, mel_to_hz
 
 
 class SincConv(nn.Module):

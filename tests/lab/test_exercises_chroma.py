@@ -24,6 +24,8 @@ def chroma(
         row = int(int(place) if down else np.floor(place + 0.5)) + shift
         if gather == "sum":
             rows[row % 12] += x[index]
+        elif gather == "last":
+            rows[row % 12] = x[index]
         else:
             rows[row % 12] = np.maximum(rows[row % 12], x[index])
     if log == "after":
@@ -33,6 +35,7 @@ def chroma(
         "track": rows.max(),
         "row": rows.max(axis=1, keepdims=True),
         "sum": rows.sum(axis=0),
+        "norm": np.sqrt((rows**2).sum(axis=0)),
         "never": np.ones(1),
     }[divide]
     return rows / np.where(largest > 0, largest, 1) if guard else rows / largest
@@ -40,6 +43,13 @@ def chroma(
 
 def variant(**options):
     return lambda magnitudes, pitches, c: chroma(magnitudes, pitches, c, **options)
+
+
+def mean_of_octaves(magnitudes, pitches_midi, compression, *, rounded=True):
+    x = np.log1p(compression * magnitudes)
+    classes = (np.round(pitches_midi) if rounded else pitches_midi) % 12
+    rows = np.stack([x[classes == row].sum(0) / (classes == row).sum() for row in range(12)])
+    return rows / rows.max(axis=0)
 
 
 WRONG_FOLDS = {
@@ -50,6 +60,10 @@ WRONG_FOLDS = {
     "no log": variant(log="never"),
     "log without 1": variant(log="without 1"),
     "max": variant(gather="max"),
+    "mean": mean_of_octaves,
+    "last bin": variant(gather="last"),
+    "not rounded": lambda *case: mean_of_octaves(*case, rounded=False),
+    "norm": variant(divide="norm"),
     "whole track": variant(divide="track"),
     "wrong axis": variant(divide="row"),
     "sum to one": variant(divide="sum"),
@@ -105,6 +119,7 @@ WRONG_TUNINGS = {
     "cents": cents,
     "semitones": lambda f, s: cents(f, s) / 100,
     "cents for semitones": lambda f, s: 440 * 2 ** (cents(f, s) / 12),
+    "semitones for cents": lambda f, s: 440 * 2 ** (cents(f, s) / 100 / 1200),
     "cents plus hertz": lambda f, s: 440 + cents(f, s),
     "unweighted": lambda f, s: a4_hz(f, np.ones_like(s)),
     "plain mean": lambda f, s: (
@@ -174,6 +189,10 @@ def test_each_wrong_answer_has_its_own_hint(exercise_id):
         ("chroma.1", "log after", "logarithm of the sum"),
         ("chroma.1", "no log", "compression is missing"),
         ("chroma.1", "log without 1", "the 1 in log"),
+        ("chroma.1", "mean", "You average the bins"),
+        ("chroma.1", "last bin", "np.add.at"),
+        ("chroma.1", "not rounded", "between the semitones"),
+        ("chroma.1", "norm", "Euclidean"),
         ("chroma.1", "whole track", "whole matrix"),
         ("chroma.1", "wrong axis", "wrong axis"),
         ("chroma.1", "silence", "silent frame"),
@@ -190,6 +209,7 @@ def test_each_wrong_answer_has_its_own_hint(exercise_id):
         ("chroma.3", "cents", "in cents"),
         ("chroma.3", "semitones", "in semitones"),
         ("chroma.3", "cents for semitones", "taken for semitones"),
+        ("chroma.3", "semitones for cents", "Semitones are taken for cents"),
         ("chroma.3", "unweighted", "strengths are ignored"),
         ("chroma.3", "plain mean", "plain numbers"),
         ("chroma.3", "modulo 1", "from 0 to 1"),

@@ -121,6 +121,16 @@ def reaching_out(cqt, harmonics, b):
     return cqt[rows]
 
 
+def multiplying(cqt, harmonics, b):
+    """Take the axis for a linear one: the row of h f_k is h k."""
+    result = np.zeros((len(harmonics), *cqt.shape))
+    for channel, h in enumerate(harmonics):
+        for k in range(len(cqt)):
+            if round(h * k) < len(cqt):
+                result[channel, k] = cqt[round(h * k)]
+    return result
+
+
 WRONG_STACKS = {
     "wrong way": stack_variant(shift=lambda h, b: -round(12 * b * math.log2(h))),
     "wraps": stack_variant(wrap=True),
@@ -133,6 +143,7 @@ WRONG_STACKS = {
     "out of bounds": reaching_out,
     "axes": lambda cqt, harmonics, b: stack_harmonics(cqt, harmonics, b).transpose(1, 0, 2),
     "copies": stack_variant(shift=lambda h, b: 0),
+    "multiplied": multiplying,
 }
 
 # ---- 3 ----
@@ -254,6 +265,7 @@ def test_each_wrong_answer_has_its_own_hint(exercise_id):
         ("constant_q.2", "beyond the axis", "all zeros"),
         ("constant_q.2", "out of bounds", "IndexError"),
         ("constant_q.2", "axes", "another order"),
+        ("constant_q.2", "multiplied", "linear axis"),
         ("constant_q.3", "sign", "sign is turned"),
         ("constant_q.3", "bins", "Divide by"),
         ("constant_q.3", "place", "place len - 1"),

@@ -350,6 +350,22 @@ def test_frames_that_are_skipped_in_a_mean_are_recognised():
     assert "average the scores of single frames" in message
 
 
+def test_unclaimed_pitches_and_rounded_sets_are_recognised():
+    def unclaimed(reference, estimate):
+        pairs = list(zip(reference, estimate, strict=True))
+        tp = sum(any(near(r, e) for r in ref) for ref, est in pairs for e in est)
+        fn = sum(not any(near(r, e) for e in est) for ref, est in pairs for r in ref)
+        n_est = sum(map(len, estimate))
+        return tp / n_est, tp / (tp + fn), tp / (n_est + fn)
+
+    def rounded_sets(reference, estimate):
+        sets = [[sorted(set(map(round, f))) for f in frames] for frames in (reference, estimate)]
+        return score(*sets, near=lambda r, e: r == e)
+
+    assert "count twice" in grade("multi_pitch.2", unclaimed).message
+    assert "round both" in grade("multi_pitch.2", rounded_sets).message
+
+
 def test_hidden_scores_do_not_depend_on_the_order_of_matching():
     """A student who pairs greedily in any order gets the numbers of the best matching."""
     for index in range(4):

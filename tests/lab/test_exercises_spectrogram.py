@@ -32,6 +32,7 @@ WRONG_PLACES = {
     "bin 0 is the first": place(lambda k, t, L, H, r: (k + 1) * r / L),
     "cycles per sample": place(lambda k, t, L, H, r: np.fft.rfftfreq(L)[k]),
     "start of the frame": place(None, lambda k, t, L, H, r: t * H / r),
+    "half a window subtracted": place(None, lambda k, t, L, H, r: (t * H - L / 2) / r),
     "end of the frame": place(None, lambda k, t, L, H, r: (t * H + L) / r),
     "half a hop": place(None, lambda k, t, L, H, r: (t + 0.5) * H / r),
     "window for hop": place(None, lambda k, t, L, H, r: t * L / r),
@@ -105,7 +106,19 @@ def mid_only(frames, window, hop):
     return result
 
 
+def guarded(frames, window, hop):
+    return add(frames, hop) / (add(np.tile(window, (len(frames), 1)), hop) + 1e-6)
+
+
+def overwritten(frames, window, hop):
+    total = np.zeros((len(frames) - 1) * hop + len(window))
+    for t, frame in enumerate(frames):
+        total[t * hop : t * hop + len(frame)] = frame
+    return total
+
+
 WRONG_SUMS = {
+    "overwritten": overwritten,
     "never divides": lambda f, w, H: add(f, H),
     "square over sum": lambda f, w, H: divided(f * w, H, w),
     "sum over square": lambda f, w, H: divided(f, H, w**2),
@@ -149,6 +162,7 @@ def test_solution_is_accepted(exercise_id):
         ),
         ("spectrogram.2", lambda X, w: 10 * np.log10(4 * np.abs(X) ** 2 / w.sum() ** 2)),
         ("spectrogram.3", least_squares),
+        ("spectrogram.3", guarded),
     ],
 )
 def test_other_right_answers_are_accepted(exercise_id, answer):

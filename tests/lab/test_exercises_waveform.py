@@ -75,6 +75,9 @@ WRONG = {
         "remainder": lambda f, r: f % r,
         "wraps at half": lambda f, r: f % (r / 2),
         "first image only": lambda f, r: f if f < r / 2 else abs(r - f),
+        "always downwards": lambda f, r: r / 2 - f % (r / 2) if f > r / 2 else f,
+        "no absolute value": lambda f, r: r - f if f > r / 2 else f,
+        "from the rate": lambda f, r: abs(f - r),
         "stops at the limit": lambda f, r: min(f, r / 2),
         "vanishes": lambda f, r: f if f <= r / 2 else 0,
         "mirror at the rate": lambda f, r: min(f % (2 * r), 2 * r - f % (2 * r)),
@@ -91,6 +94,12 @@ WRONG = {
         "mu is the number of codes": lambda x, n: np.round((squeeze(x, n) + 1) / 2 * (n - 1)),
         "mu and scale are the number of codes": lambda x, n: np.round((squeeze(x, n) + 1) / 2 * n),
         "n pieces": lambda x, n: ((squeeze(x, n - 1) + 1) / 2 * n).astype(int),
+        "n pieces, clipped": lambda x, n: np.clip(
+            np.floor((squeeze(np.clip(x, -1, 1), n - 1) + 1) / 2 * n), 0, n - 1
+        ),
+        "eight bits that wrap": lambda x, n: (
+            np.round((squeeze(x, n - 1) + 1) / 2 * (n - 1)).astype(np.int64) % 256
+        ),
         "not rounded": lambda x, n: (squeeze(x, n - 1) + 1) / 2 * (n - 1),
         "only squeezed": lambda x, n: squeeze(x, n - 1),
         "centred": lambda x, n: np.floor(squeeze(x, n - 1) * (n - 1) / 2 + 0.5),
@@ -128,6 +137,13 @@ WRONG = {
         ),
         "mean of RMS": levels(lambda tr, te, level: amplitude(level) / each(tr).mean()),
         "no division": levels(lambda tr, te, level: amplitude(level)),
+        "standardised": lambda tr, te, level: [
+            amplitude(level) * (side - tr.mean()) / tr.std() for side in (tr, te)
+        ],
+        "half for test": levels(
+            lambda tr, te, level: amplitude(level) / rms(tr),
+            lambda tr, te, level: 0.5 * amplitude(level) / rms(tr),
+        ),
         "6 dB off": levels(lambda tr, te, level: 2 * amplitude(level) / rms(tr)),
         "one array": lambda tr, te, level: 3.0,
         "swapped": lambda tr, te, level: normalise(tr, te, level)[::-1],

@@ -59,8 +59,13 @@ def _chroma(
     }[log](magnitudes)
     classes = nearest(pitches_midi - first(pitches_midi)).astype(int) % 12
     rows = [values[classes == row] for row in range(12)]
-    gathered = {"sum": np.sum, "mean": np.mean, "max": np.max}[gather]
-    chroma = np.stack([gathered(each, axis=0) for each in rows])
+    gathered = {
+        "sum": lambda each: each.sum(axis=0),
+        "mean": lambda each: each.mean(axis=0),
+        "max": lambda each: each.max(axis=0),
+        "last": lambda each: each[-1],
+    }[gather]
+    chroma = np.stack([gathered(each) for each in rows])
     if log == "after":
         chroma = np.log1p(compression * chroma)
     largest = {
@@ -68,6 +73,7 @@ def _chroma(
         "track": chroma.max(),
         "row": chroma.max(axis=1, keepdims=True),
         "sum": chroma.sum(axis=0, keepdims=True),
+        "norm": np.linalg.norm(chroma, axis=0, keepdims=True),
         "never": 1.0,
     }[divide]
     return chroma / largest
@@ -103,6 +109,15 @@ FOLD_MISTAKES: tuple[tuple[Mapping[str, Any], str], ...] = (
         "You keep the strongest octave only; add all bins of a pitch class.",
     ),
     (
+        {"gather": "mean"},
+        "You average the bins of a pitch class; add them. Rows need not have equally many bins.",
+    ),
+    (
+        {"gather": "last"},
+        "Each row holds one bin only, the last. chroma[classes] += values keeps one of several "
+        "equal indices: add in a loop, sum the rows of each class, or use np.add.at.",
+    ),
+    (
         {"divide": "track"},
         "You divide by the largest value of the whole matrix. Each frame is divided by its own, so "
         "that soft passages count as much as loud ones.",
@@ -113,6 +128,10 @@ FOLD_MISTAKES: tuple[tuple[Mapping[str, Any], str], ...] = (
         "pitch classes equally strong; divide each frame, axis 0.",
     ),
     ({"divide": "sum"}, "Your frames add up to 1; divide by the largest value instead."),
+    (
+        {"divide": "norm"},
+        "You divide each frame by its Euclidean norm; divide by the largest value instead.",
+    ),
     ({"divide": "never"}, "The frames are not divided by their largest value."),
 )
 
@@ -165,7 +184,12 @@ def _why_wrong_fold(cases: list[Fold], got: list[NDArray], right: list[NDArray])
     for options, hint in FOLD_MISTAKES:
         if _alike(got, [_chroma(*case, **options) for case in cases]):
             return hint
-    if any(np.nanmin(each) < 0 for each in got):
+    if any(np.isnan(each).any() for each in got):
+        return (
+            "Some values are NaN although every frame has sound. Does a row get no bin at all? "
+            "Pitches lie between the semitones: take the nearest, floor(pitch + 0.5), modulo 12."
+        )
+    if any(each.min() < 0 for each in got):
         return (
             "Some values are negative. Is the 1 in log(1 + compression * x) missing? Without it, "
             "silence becomes minus infinity, or a large negative number, instead of 0."
@@ -322,6 +346,10 @@ TUNING_MISTAKES: tuple[tuple[Callable[[NDArray, NDArray], float], str], ...] = (
         "Cents are taken for semitones: an octave has 12 semitones and 1200 cents.",
     ),
     (
+        lambda f, s: _a4(_mean_angle(hz_to_midi(f), s) / 100),
+        "Semitones are taken for cents: the angle over 2 pi is in semitones, and an octave has 12.",
+    ),
+    (
         lambda f, s: 440.0 + 100 * _mean_angle(hz_to_midi(f), s),
         "Cents are added to hertz. A cent is a ratio: A4 = 440 * 2 ** (cents / 1200).",
     ),
@@ -333,7 +361,8 @@ TUNING_MISTAKES: tuple[tuple[Callable[[NDArray, NDArray], float], str], ...] = (
     (
         lambda f, s: _a4(_linear_mean(f, s, 0.5)),
         "You average the fractions as plain numbers. At the edge of the grid +0.49 and -0.49 are "
-        "neighbours, and their mean is not 0: average arrows, exp(2 pi i p), and take the angle.",
+        "neighbours, 0.02 apart, yet their plain mean is 0, as far from both as can be: average "
+        "arrows, exp(2 pi i p), and take the angle.",
     ),
     (
         lambda f, s: _a4(_linear_mean(f, s, 0.0)),

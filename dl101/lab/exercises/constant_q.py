@@ -216,6 +216,16 @@ def _stack(
     return result
 
 
+def _multiplied(cqt: Array, harmonics: tuple[float, ...], bins_per_semitone: int) -> Array:
+    """Return the stack of someone who takes the axis of rows for a linear one."""
+    result = np.zeros((len(harmonics), *cqt.shape))
+    for channel, h in enumerate(harmonics):
+        rows = np.round(h * np.arange(len(cqt))).astype(int)
+        inside = rows < len(cqt)
+        result[channel, inside] = cqt[rows[inside]]
+    return result
+
+
 STACK_MISTAKES: tuple[tuple[Mapping[str, Any], str], ...] = (
     (
         {"shift": lambda h, b: -round(12 * b * math.log2(h))},
@@ -284,6 +294,11 @@ def _grade_stack(answer: object) -> str:
     for options, hint in STACK_MISTAKES:
         if _same(got, [_stack(*case, **options) for case in cases]):
             raise NotAccepted(hint)
+    if _same(got, [_multiplied(*case) for case in cases]):
+        raise NotAccepted(
+            "You multiply the row by h, as on a linear axis. On this one a factor is a distance: "
+            "add 12 b log2(h) rows."
+        )
     for channel, h in enumerate(HARMONICS):
         wanted = _stack(*cases[0])[channel]
         if not np.allclose(got[0][channel], wanted):

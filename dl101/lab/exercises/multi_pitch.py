@@ -452,6 +452,8 @@ def _double_counts(reference: Frames, estimate: Frames) -> Iterator[tuple[float,
     yield reached / n_est, found / n_ref
     for tp in (found, reached, pairs):
         yield tp / n_est, tp / n_ref
+    # each side counts its own: hits and false alarms of estimates, misses of references
+    yield reached / n_est, reached / (reached + n_ref - found)
 
 
 def _frame_means(reference: Frames, estimate: Frames) -> Iterator[tuple[float, float]]:
@@ -469,6 +471,13 @@ def _frame_means(reference: Frames, estimate: Frames) -> Iterator[tuple[float, f
     yield tuple(
         float(np.mean([matched[i] / len(pairs[i][side]) for i in sounding])) for side in (1, 0)
     )
+
+
+def _rounding(reference: Frames, estimate: Frames) -> Iterator[tuple[float, float]]:
+    yield _ratios(reference, estimate, _near(rounded=True))
+    sets = [[set(map(round, frame)) for frame in frames] for frames in (reference, estimate)]
+    tp = sum(len(ref & est) for ref, est in zip(*sets, strict=True))
+    yield tp / sum(map(len, sets[1])), tp / sum(map(len, sets[0]))
 
 
 PairModel = Callable[[Frames, Frames], Iterator[tuple[float, float]]]
@@ -531,7 +540,7 @@ SCORE_MISTAKES: tuple[tuple[PairModel, str], ...] = (
         ),
     ),
     (
-        _model(_near(rounded=True)),
+        _rounding,
         (
             "You round both pitches to the nearest semitone and compare. Pitches of 0.3 semitones "
             "apart can round to different keys: compare their distance with 0.5 instead."

@@ -3,9 +3,9 @@
 ``waveform.1`` ``heard_hz(frequency_hz, sample_rate)`` returns the frequency, from 0 to half the
 sample rate, at which a sine is heard that was sampled without a filter.
 
-``waveform.2`` ``mu_law(audio, n_codes)`` returns the whole code of each sample, 0 to ``n_codes -
-1``: with ``mu = n_codes - 1`` the squeezed sample, from -1 to 1, rounded to the nearest code; what
-lies beyond full scale is clipped.
+``waveform.2`` ``mu_law_codes(audio, n_codes)`` returns the whole code of each sample, 0 to
+``n_codes - 1``: with ``mu = n_codes - 1`` the squeezed sample, from -1 to 1, rounded to the nearest
+code; what lies beyond full scale is clipped.
 
 ``waveform.3`` ``normalise(train, test, level_db)`` gets excerpts ``(excerpts, samples)`` of two
 sides and returns both, multiplied by one gain: the one that brings the RMS over the whole training
@@ -83,6 +83,27 @@ ALIAS_MISTAKES: Mistakes = (
         (
             "Right up to 1.5 times the sample rate, wrong above: the spectrum repeats at every "
             "multiple of the rate. Take the distance to the nearest multiple, not to the first."
+        ),
+    ),
+    (
+        lambda f, r: f if f <= r / 2 else r / 2 - f % (r / 2),
+        (
+            "You reflect downwards in every stretch of half a sample rate. At 0 the tone turns "
+            "again: from the rate to 1.5 times the rate, what is heard rises with the tone."
+        ),
+    ),
+    (
+        lambda f, r: f if f <= r / 2 else r - f,
+        (
+            "Right up to the sample rate; above it your frequencies are negative. Take the "
+            "distance to the nearest multiple of the rate, as a positive number."
+        ),
+    ),
+    (
+        lambda f, r: abs(f - r),
+        (
+            "You measure the distance to the sample rate. 0 is a multiple of the rate as well, and "
+            "for a low tone the nearest one; for a high tone it is twice the rate, or more."
         ),
     ),
     (
@@ -179,6 +200,13 @@ MU_LAW_MISTAKES: Mistakes = (
         ),
     ),
     (
+        lambda x, n: np.minimum(np.floor((_squeeze(x, n - 1) + 1) / 2 * n), n - 1),
+        (
+            "You cut the range into n_codes equal pieces. Here the codes are points, the first at "
+            "-1 and the last at +1, with mu = n_codes - 1 gaps: multiply by mu and round."
+        ),
+    ),
+    (
         lambda x, n: _squeeze(x, n - 1),
         (
             "You stop after squeezing: these are still real numbers from -1 to 1. Map them to 0 "
@@ -235,12 +263,13 @@ def _grade_mu_law(answer: object) -> str:
             "multiply by mu, round."
         )
     loud = np.array([-1.5, -1.001, 1.001, 3.0])
-    codes = _asked_codes(answer, loud, 256)
-    if not np.array_equal(codes, [0, 0, 255, 255]):
-        raise NotAccepted(
-            f"A sample beyond full scale gets the code {codes.max():g}, which no class has: clip "
-            "to -1 ... 1 first."
-        )
+    for sample, code in zip(loud, _asked_codes(answer, loud, 256), strict=True):
+        last = 0 if sample < 0 else 255
+        if code != last:
+            raise NotAccepted(
+                f"A sample of {sample:g} lies beyond full scale and gets the code {code:g}; it "
+                f"should get the outermost, {last}: clip to -1 ... 1 first."
+            )
     return "Whole codes, silence in the middle, nothing outside 0 ... n_codes - 1."
 
 
@@ -376,12 +405,30 @@ def _grade_levels(answer: object) -> str:
     for model, hint in LEVEL_MISTAKES:
         if all(_both_close(model(*c), g) for c, g in zip(cases, got, strict=True)):
             raise NotAccepted(hint)
+    gains = [_gain(before, after) for before, after in zip(cases[0][:2], got[0], strict=True)]
+    if None in gains:
+        raise NotAccepted(
+            "Your result is not the input times one number. Subtract nothing (standardising takes "
+            "the mean away), and let all samples of a side have one gain."
+        )
     level = waveforms.level_dbfs(got[0][0])
+    if not np.isclose(gains[0], gains[1], rtol=1e-6):
+        raise NotAccepted(
+            f"In a hidden case training is multiplied by {gains[0]:.3g} and test by "
+            f"{gains[1]:.3g}. One gain for both, measured on training: the amplitude of level_db "
+            "over the RMS of the training side."
+        )
     raise NotAccepted(
-        f"In a hidden case the training side should be at {cases[0][2]:.1f} dBFS and is at "
-        f"{level:.1f}, or the test side got another gain. One gain for both: the amplitude of "
-        "level_db over the RMS of the training side."
+        "Both sides get one gain, as they should, but in a hidden case it brings training to "
+        f"{level:.1f} dBFS and not to {cases[0][2]:.1f}: the gain is the amplitude of level_db "
+        "over the RMS of the training side."
     )
+
+
+def _gain(before: NDArray, after: NDArray) -> float | None:
+    """Return the number that one array was multiplied by, or None if there is no such number."""
+    gain = float(np.sum(before * after) / np.sum(before**2))
+    return gain if np.allclose(after, gain * before, rtol=1e-6, atol=1e-9) else None
 
 
 def _both_close(ours: Sequence[NDArray], theirs: Sequence[NDArray]) -> bool:
