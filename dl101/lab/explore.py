@@ -362,7 +362,7 @@ class Exploration:
                 description=control.label or name.replace("_", " "),
                 continuous_update=False,
                 style={"description_width": "initial"},
-                layout=ipywidgets.Layout(width="min(100%, 32em)"),
+                layout=ipywidgets.Layout(width="min(100%, 42em)"),
             )
             for name, control in self.controls.items()
         }
@@ -394,6 +394,7 @@ class Exploration:
         draw()
         box = ipywidgets.VBox([*choices.values(), picture])
         box.add_class(self._token)
+        box.add_class("dl101-live")
         display(box)
 
 

@@ -119,6 +119,7 @@ outline:1px solid #000;display:none;pointer-events:none}
 .dl101-kit .dl101-verdict[data-verdict=right]{border-color:#2e9e5b}
 .dl101-kit .dl101-verdict[data-verdict=wrong]{border-color:#d9822b}
 .dl101-kit[data-ready] .dl101-row{display:none}
+.dl101-live .widget-readout{flex:0 0 auto;width:auto;max-width:none}
 .dl101-kit[data-ready] .dl101-cursor{display:block}
 </style>"""
 )
