@@ -308,7 +308,8 @@ def _compact(svg: str) -> str:
 # c: in a chapter today · l: in the library, without a chapter · p: planned
 MAP = (
     ("Inputs", "what the network is fed",
-     (("CQT", "c"), ("HCQT", "c"), ("waveform", "l"), ("log-mel", "l"), ("chroma", "l"))),
+     (("waveform", "c"), ("STFT", "c"), ("log-mel", "c"), ("MFCC", "c"), ("CQT", "c"),
+      ("HCQT", "c"), ("chroma", "c"))),
     ("Front-ends", "its first projection",
      (("2-D convolution", "c"), ("1-D convolution", "l"), ("SincNet", "l"))),
     ("Bricks", "parts to build with",
@@ -316,7 +317,7 @@ MAP = (
       ("pooling", "l"), ("LSTM", "l"), ("Transformer", "p"), ("autoencoder", "p"),
       ("quantiser", "p"))),
     ("Training", "what is asked of it",
-     (("supervised", "c"), ("metric learning", "p"), ("self-supervised", "p"),
+     (("supervised", "c"), ("augmentation", "c"), ("metric learning", "p"), ("self-supervised", "p"),
       ("adversarial", "p"), ("diffusion", "p"))),
     ("Tasks", "listening to music",
      (("multi-pitch", "c"), ("chords", "p"), ("tags", "p"), ("cover versions", "p"),

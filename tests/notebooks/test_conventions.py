@@ -91,6 +91,27 @@ def test_every_exercise_has_stub_check_and_solution(path: Path, notebook: Notebo
             assert cell.metadata["jupyter"]["source_hidden"] and cell.metadata["cellView"] == "form"
 
 
+def test_questions_keep_their_answers_folded(notebook: NotebookNode) -> None:
+    """The answers stand in the source of the cell that asks."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.source.startswith("choice("):
+            assert "hide-input" in cell.metadata.get("tags", [])
+            assert cell.metadata["jupyter"]["source_hidden"] and cell.metadata["cellView"] == "form"
+
+
+def test_chapters_on_inputs_move_sound_and_ask(path: Path, notebook: NotebookNode) -> None:
+    """Two figures with sliders, one of them finer in a live kernel; two sounds; a question."""
+    if path.parent.name != "inputs":
+        return
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    sources = "\n".join(cell.source for cell in code)
+    assert len(re.findall(r"^explore\(", sources, re.MULTILINE)) >= 2
+    assert re.search(r"\blive=", sources)
+    assert re.search(r"^choice\(", sources, re.MULTILINE)
+    outputs = "".join(out.get("data", {}).get("text/html", "") for c in code for out in c.outputs)
+    assert outputs.count("data:audio/") >= 2
+
+
 def test_outputs_are_fit_to_commit(notebook: NotebookNode) -> None:
     assert not complaints(notebook)
 
