@@ -65,6 +65,11 @@ NOISE_MISTAKES: tuple[tuple[Callable[[float, float, float], float], str], ...] =
         "noise: divide by 10 ** (snr_db / 20).",
     ),
     (
+        lambda x, n, snr: np.sqrt(n / x) * 10 ** (-snr / 20),
+        "The ratio of the levels is upside down: RMS of the audio over RMS of the noise, so that "
+        "noise which is already loud gets a smaller factor.",
+    ),
+    (
         lambda x, n, snr: np.sqrt(x) * 10 ** (-snr / 20),
         "You take it that the noise has power 1. Divide by its own RMS as well.",
     ),
@@ -119,7 +124,7 @@ Case = tuple[Notes, Chords, float, int, float]
 
 def _labels() -> list[Case]:
     notes: Notes = [(0.5, 0.5, 60.0), (1.0, 2.0, 67.0), (3.0, 1.0, 59.0)]
-    chords: Chords = [(0.0, 0.5, None, "N"), (0.5, 1.5, 9, "min"), (2.0, 2.0, 11, "maj")]
+    chords: Chords = [(0.0, 0.5, None, "N"), (0.5, 1.5, 0, "min"), (2.0, 2.0, 11, "maj")]
     return [
         (notes, chords, 120.0, 3, 1.25),
         (notes, chords, 90.0, -10, 0.8),
@@ -142,13 +147,14 @@ def _moved(
     wrap: bool = True,
     keep_none: bool = True,
     pitch_wrap: bool = False,
+    zero_is_none: bool = False,
 ) -> tuple[list, list, float]:
     """Return what the rule gives, or a misreading: exponents of stretch, signs of the shift."""
     when, long = stretch**times, stretch**durations
 
     def moved_root(old: int | None) -> int | None:
-        if old is None and keep_none:
-            return None
+        if (old is None and keep_none) or (old == 0 and zero_is_none):
+            return old
         new = (old or 0) + int(root * semitones)
         return new % 12 if wrap else new
 
@@ -190,6 +196,11 @@ LABEL_MISTAKES: tuple[tuple[Mapping[str, Any], str], ...] = (
         "None.",
     ),
     (
+        {"zero_is_none": True},
+        "The root C stays where it is: its number is 0, which `if root:` takes for false. Ask for "
+        "`root is None`.",
+    ),
+    (
         {"wrap": False},
         "Some roots leave the range 0 to 11. Pitch classes wrap around the octave: take the root "
         "modulo 12.",
@@ -223,6 +234,15 @@ def _grade_labels(answer: object) -> str:
     for options, hint in LABEL_MISTAKES:
         if _alike(got, [_moved(*case, **options) for case in cases]):
             raise NotAccepted(hint)
+    none_for_zero = [
+        (n, [(t, d, None if old == 0 else r, q) for (t, d, r, q), (_, _, old, _) in pairs], bpm)
+        for (n, pairs, bpm) in (
+            (n, list(zip(c, case[1], strict=True)), bpm)
+            for (n, c, bpm), case in zip([_moved(*case) for case in cases], cases, strict=True)
+        )
+    ]
+    if _alike(got, none_for_zero):
+        raise NotAccepted("x")
     if _alike(got, [case[:3] for case in cases]):
         raise NotAccepted("The labels come back as they were.")
     right = _moved(*cases[0])
