@@ -89,9 +89,9 @@ def add_noise(
     *,
     slope_db_per_octave: float = 0.0,
 ) -> Audio:
-    """Return audio with noise ``snr_db`` below it: ``x + g n`` with ``g² = P_x / (P_n R)``.
+    """Return audio with noise ``snr_db`` below it: ``x + g v`` with ``g² = P_x / (P_v R)``.
 
-    ``R = 10 ** (snr_db / 10)`` is the ratio of powers. Silence stays silent.
+    ``v`` is :func:`noise`, ``R = 10 ** (snr_db / 10)`` the ratio of powers. Silence stays silent.
     """
     samples = _checked(audio)
     power = float(np.mean(np.square(samples, dtype=np.float64)))
@@ -688,10 +688,17 @@ class Chain:
 
 
 def clmr_chain(n_samples: int = 59_049) -> Chain:
-    """Return the augmentations of CLMR [5]_, in their order.
+    """Return the augmentations of CLMR [5]_, in their order and with their probabilities.
 
-    Probabilities and ranges are theirs, but for the SNR of the noise and the levels of delay and
-    room, which are ours.
+    Gains, cutoffs, delays and shifts have the limits of the published code (Spijkervet's
+    torchaudio-augmentations). What is ours:
+
+    - the noise: an SNR drawn evenly from 3 to 30 dB. The published code draws the *amplitude* of
+      the noise evenly, as a share of the recording's: in some versions of it from 0.0001 to 0.01,
+      which is an SNR of 80 to 40 dB and hardly heard, in others from 0.001 to 1, 60 to 0 dB;
+    - how values are drawn: cutoffs evenly in octaves (there in Hz), shifts in whole semitones
+      (there in cents), delays continuously (there in steps of 50 ms);
+    - the echo's level, -12 to -3 dB (there -6 dB), and the synthetic room (there SoX's reverb).
     """
     return Chain(
         (

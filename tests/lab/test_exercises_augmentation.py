@@ -27,6 +27,7 @@ WRONG_NOISES = {
     "no root": scaled(lambda x, n, snr: x**2 / n**2 / 10 ** (snr / 10)),
     "mean squares": scaled(lambda x, n, snr: x**2 / n**2 / 10 ** (snr / 20)),
     "upside down": scaled(lambda x, n, snr: x / n * 10 ** (snr / 20)),
+    "levels upside down": scaled(lambda x, n, snr: n / x * 10 ** (-snr / 20)),
     "noise of power 1": scaled(lambda x, n, snr: x * 10 ** (-snr / 20)),
     "audio of power 1": scaled(lambda x, n, snr: 10 ** (-snr / 20) / n),
     "snr alone": scaled(lambda x, n, snr: 10 ** (-snr / 20)),
@@ -69,6 +70,19 @@ def only_upwards(notes, chords, tempo_bpm, semitones, stretch):
     return move(notes, chords, tempo_bpm, abs(semitones), stretch)
 
 
+def asks_if_root(notes, chords, tempo_bpm, semitones, stretch):
+    """Takes C, whose number is 0, for no chord."""
+    new_notes, new_chords, tempo_bpm = move(notes, chords, tempo_bpm, semitones, stretch)
+    pairs = zip(chords, new_chords, strict=True)
+    return new_notes, [(t, d, r if old[2] else None, q) for old, (t, d, r, q) in pairs], tempo_bpm
+
+
+def leaves_c(notes, chords, tempo_bpm, semitones, stretch):
+    new_notes, new_chords, tempo_bpm = move(notes, chords, tempo_bpm, semitones, stretch)
+    pairs = zip(chords, new_chords, strict=True)
+    return new_notes, [(t, d, old[2] and r, q) for old, (t, d, r, q) in pairs], tempo_bpm
+
+
 def crashes_on_none(notes, chords, tempo_bpm, semitones, stretch):
     return notes, [(t, d, (r + semitones) % 12, q) for t, d, r, q in chords], tempo_bpm
 
@@ -80,6 +94,7 @@ WRONG_MOVES = {
     "tempo multiplied": moved(slower=1),
     "tempo stays": moved(slower=0),
     "no chord moves": moved(none=False),
+    "C for no chord": asks_if_root,
     "no wrap": moved(wrap=False),
     "notes folded": moved(fold=True),
     "roots stay": moved(roots=0),
@@ -100,7 +115,7 @@ WRONG_MOVES = {
 
 def mask_bands(
     batch, max_bands, rng, *, low=0, high=1, last=1, fill="own", one=False, seeded=False,
-    upright=False, scattered=False, frames=None,
+    upright=False, scattered=False, frames=None, place=None,
 ):  # fmt: skip
     rng = np.random.default_rng(0) if seeded else rng
     masked = batch.copy()
@@ -108,7 +123,8 @@ def mask_bands(
     for index, item in enumerate(masked):
         if not one or index == 0:
             width = rng.integers(low, max_bands + high)
-            first = rng.integers(bands - width + last)
+            most = {None: width, "anywhere": 1, "widest": max_bands}[place]
+            first = rng.integers(bands - most + last)
         value = {
             "own": batch[index].mean(),
             "zero": 0.0,
@@ -141,6 +157,8 @@ WRONG_MASKS = {
     "never 0": masks(low=1),
     "never the widest": masks(high=0),
     "last band never": masks(last=0),
+    "cut at the edge": masks(place="anywhere"),
+    "place for the widest": masks(place="widest"),
     "zero": masks(fill="zero"),
     "batch": masks(fill="batch"),
     "first item": masks(fill="first"),
@@ -227,6 +245,7 @@ def test_each_wrong_answer_has_its_own_hint(exercise_id):
         ("augmentation.1", "no root", "take the root"),
         ("augmentation.1", "mean squares", "RMS) first"),
         ("augmentation.1", "upside down", "gets louder"),
+        ("augmentation.1", "levels upside down", "levels is upside down"),
         ("augmentation.1", "noise of power 1", "the noise has power 1"),
         ("augmentation.1", "audio of power 1", "the audio has power 1"),
         ("augmentation.1", "noise alone", "noise alone"),
@@ -235,6 +254,7 @@ def test_each_wrong_answer_has_its_own_hint(exercise_id):
         ("augmentation.2", "durations stay", "durations stay"),
         ("augmentation.2", "tempo multiplied", "tempo is multiplied"),
         ("augmentation.2", "no chord moves", "keep None"),
+        ("augmentation.2", "C for no chord", "`root is None`"),
         ("augmentation.2", "no wrap", "modulo 12"),
         ("augmentation.2", "notes folded", "knows its octave"),
         ("augmentation.2", "downwards", "wrong way"),
@@ -247,6 +267,8 @@ def test_each_wrong_answer_has_its_own_hint(exercise_id):
         ("augmentation.3", "never 0", "width 0"),
         ("augmentation.3", "never the widest", "Add 1"),
         ("augmentation.3", "last band never", "never masked"),
+        ("augmentation.3", "cut at the edge", "cut off"),
+        ("augmentation.3", "place for the widest", "*this* width"),
         ("augmentation.3", "zero", "far below"),
         ("augmentation.3", "batch", "leak"),
         ("augmentation.3", "each frame its own", "within a stripe"),
@@ -254,3 +276,7 @@ def test_each_wrong_answer_has_its_own_hint(exercise_id):
 )
 def test_hint_names_the_misconception(exercise_id, name, expected):
     assert expected in grade(exercise_id, WRONG[exercise_id][name]).message
+
+
+def test_c_that_stays_c_gets_the_same_hint():
+    assert "`root is None`" in grade("augmentation.2", leaves_c).message

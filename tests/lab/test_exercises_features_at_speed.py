@@ -33,6 +33,18 @@ def finder(count=None, *, clip=True, start=lambda k, hop: k * hop, track=0):
     return find_patch
 
 
+def gives_up(count):
+    """Return an answer that ends without a return where it finds too few patches."""
+
+    def find_patch(number, n_frames, patch_frames, hop_frames):
+        try:
+            return finder(count)(number, n_frames, patch_frames, hop_frames)
+        except IndexError:
+            return None
+
+    return find_patch
+
+
 def from_the_corpus(number, n_frames, patch_frames, hop_frames):
     track, start, stop = finder()(number, n_frames, patch_frames, hop_frames)
     return track, number * hop_frames, number * hop_frames + stop - start
@@ -60,6 +72,8 @@ def flat(number, n, p, h):
 WRONG_PATCHES = {
     "not clipped": finder(clip=False),
     "whole ones only": finder(lambda n, p, h: 1 + max(0, (n - p) // h)),
+    "whole ones only, no error": gives_up(lambda n, p, h: 1 + max(0, (n - p) // h)),
+    "none of a short track": gives_up(lambda n, p, h: 1 + int(np.ceil((n - p) / h))),
     "one too many": finder(lambda n, p, h: n // h + 1),
     "every hop": finder(lambda n, p, h: -(-n // h)),
     "hop ignored": lambda i, n, p, h: finder()(i % len(PatchIndex(n, patch_frames=p)), n, p, p),
@@ -92,6 +106,7 @@ WRONG_BYTES = {
     "wanted": lambda s, c, a, b: 4 * s[0] * (b - a),
     "aligned": aligned,
     "stop": lambda s, c, a, b: chunks(s, c, a, b + 1),
+    "no one added": lambda s, c, a, b: chunks(s, c, a, b) - chunks(s, c, 0, 1),
     "time only": lambda s, c, a, b: chunks(c, c, a, b),
     "rounded down": lambda s, c, a, b: chunks((s[0] // c[0] * c[0], s[1]), c, a, b),
     "clipped": clipped,
@@ -195,6 +210,8 @@ def test_each_wrong_answer_has_its_own_hint(exercise_id):
     [
         ("features_at_speed.1", "not clipped", "beyond its end"),
         ("features_at_speed.1", "whole ones only", "ends too early"),
+        ("features_at_speed.1", "whole ones only, no error", "whole patches only"),
+        ("features_at_speed.1", "none of a short track", "gets none"),
         ("features_at_speed.1", "one too many", "begin at the end"),
         ("features_at_speed.1", "every hop", "every hop inside"),
         ("features_at_speed.1", "hop ignored", "hop_frames is ignored"),
@@ -205,6 +222,7 @@ def test_each_wrong_answer_has_its_own_hint(exercise_id):
         ("features_at_speed.2", "wanted", "not those that are read"),
         ("features_at_speed.2", "aligned", "where a chunk begins"),
         ("features_at_speed.2", "stop", "stop - 1"),
+        ("features_at_speed.2", "no one added", "Add 1"),
         ("features_at_speed.2", "time only", "along time only"),
         ("features_at_speed.2", "rounded down", "round down"),
         ("features_at_speed.2", "clipped", "stick out"),

@@ -27,11 +27,15 @@ from dl101.patches import PatchIndex
 
 # ---- 1: which patch is it? ---------------------------------------------------------------------
 
+TOO_FEW = (
+    "Your count of patches ends too early for the last numbers: does the last, shorter patch of "
+    "each track count, and that of a track shorter than a patch?"
+)
 Lengths = tuple[Sequence[int], int, int]
 CORPORA: tuple[Lengths, ...] = (  # n_frames, patch_frames, hop_frames
     ((16, 24, 8), 8, 8),  # whole patches only
     ((10, 30, 5, 8, 17), 8, 8),  # shorter last ones, and a track shorter than a patch
-    ((20, 33, 9), 8, 4),  # overlapping
+    ((20, 33, 2, 9), 8, 4),  # overlapping, and a track far shorter than a patch
     ((23, 8, 40), 10, 3),
 )
 
@@ -72,6 +76,11 @@ CUT_MISTAKES: tuple[tuple[Callable[[Lengths], list], str], ...] = (
         lambda c: _cut(c, count=lambda n, p, h: 1 + max(0, (n - p) // h)),
         "You count whole patches only, so the frames at the end of a track are in no patch: round "
         "up instead of down, ceil((n - patch) / hop).",
+    ),
+    (
+        lambda c: _cut(c, count=lambda n, p, h: 1 - (p - n) // h),
+        "A track that is much shorter than a patch gets none: (n - patch) / hop is negative then, "
+        "and even rounded up it may be -1 or less. Take 0 instead, so that one patch is left.",
     ),
     (
         lambda c: _cut(c, count=lambda n, p, h: 1 + max(0, n - p) // h + (n >= p)),
@@ -118,7 +127,7 @@ def _grade_patch(answer: object) -> str:
     for corpus in CORPORA:
         index = PatchIndex(corpus[0], patch_frames=corpus[1], hop_frames=corpus[2])
         right.append([tuple(patch) for patch in index])
-        got.append([_asked_patch(answer, number, corpus) for number in range(len(index))])
+        got.append(_asked_patches(answer, len(index), corpus))
     if got == right:
         return "Every frame is in a patch, no patch leaves its track, and nothing was stored."
     for model, hint in CUT_MISTAKES:
@@ -128,14 +137,28 @@ def _grade_patch(answer: object) -> str:
         if all(g[: len(m)] == m[: len(g)] for g, m in pairs) and meant != right:
             raise NotAccepted(hint)
     place = next(i for i, (g, r) in enumerate(zip(got, right, strict=True)) if g != r)
-    number = next(
-        i for i, (g, r) in enumerate(zip(got[place], right[place], strict=True)) if g != r
-    )
+    pairs = zip(got[place], right[place], strict=False)
+    number = next((i for i, (g, r) in enumerate(pairs) if g != r), None)
+    if number is None:
+        raise NotAccepted(TOO_FEW)
     n_frames, patch, hop = CORPORA[place]
     raise NotAccepted(
         f"For tracks of {list(n_frames)} frames, patches of {patch} and a hop of {hop}, patch "
         f"{number} is {right[place][number]}; you return {got[place][number]}."
     )
+
+
+def _asked_patches(answer: object, n: int, corpus: Lengths) -> list[tuple[int, ...]]:
+    """Return the answers up to the first number for which there is none."""
+    found = []
+    for number in range(n):
+        try:
+            found.append(_asked_patch(answer, number, corpus))
+        except NotAccepted as mishap:
+            if mishap.done or not found:  # a stub has no answer for the first number either
+                raise
+            break  # a loop over the tracks that ends without a return: too few patches
+    return found
 
 
 def _asked_patch(answer: object, number: int, corpus: Lengths) -> tuple[int, ...]:
@@ -144,10 +167,7 @@ def _asked_patch(answer: object, number: int, corpus: Lengths) -> tuple[int, ...
         number,
         list(corpus[0]),
         *corpus[1:],
-        hints={
-            IndexError: "Your count of patches ends too early for the last numbers: does the last, "
-            "shorter patch of each track count?"
-        },
+        hints={IndexError: TOO_FEW},
     )
     try:
         values = tuple(int(value) for value in result)
@@ -207,6 +227,11 @@ READ_MISTAKES: tuple[tuple[Callable[[Read], float], str], ...] = (
         ),
         "One chunk too many where the patch ends with its chunk: stop is the first frame that is "
         "*not* read, so the last chunk is that of frame stop - 1.",
+    ),
+    (
+        lambda r: 4 * _ceil(r[0][0], r[1][0]) * (_blocks(*r[1:]) - 1) * r[1][0] * r[1][1],
+        "One chunk too few along time: the number of the last chunk minus that of the first is 0 "
+        "when both are the same one, which is read all the same. Add 1.",
     ),
     (
         lambda r: 4 * _blocks(*r[1:]) * r[1][0] * r[1][1],
