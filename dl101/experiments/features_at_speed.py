@@ -9,7 +9,9 @@ alone, the frames near its edges differ, as their windows see zeros outside. ``p
 per second, ``ratio`` the same over that of the way ``computed for each patch`` in the same run:
 medians of ``REPEATS`` measurements that take turns. What is counted is processor time, one thread,
 so that other work on the machine stays out of it; with worker processes it is time on the clock,
-and the ratio is to no workers on the clock. Files have been written just before: they come from the
+one thread in each, and the ratio is to no workers on the clock. ``... many threads`` gives every
+worker as many threads as the machine has cores, which is what NumPy's linear algebra takes unless
+it is told otherwise. Files have been written just before: they come from the
 operating system's cache, not from a disk. ``bytes_per_minute`` is what a minute of audio takes,
 ``startup_s`` what has to be done before the first patch, for a minute of audio.
 
@@ -35,6 +37,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import ChainDataset, DataLoader, Dataset
@@ -298,6 +301,7 @@ def speeds(seed: int, n_tracks: int = 8, *, progress: bool = True) -> Iterator[O
     """Measure every way for both features."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    limit = threadpool_limits(1)  # of NumPy's linear algebra; workers inherit it
     try:
         tracks = long_tracks(seed, n_tracks, progress=progress)
         common = {"corpus": "piano", "n_tracks": 2 * n_tracks}
@@ -317,21 +321,30 @@ def speeds(seed: int, n_tracks: int = 8, *, progress: bool = True) -> Iterator[O
                 yield from _worker_outcomes(name, datasets, len(index), common)
     finally:
         torch.set_num_threads(threads)
+        limit.restore_original_limits()
 
 
 def _worker_outcomes(
     name: str, datasets: Mapping[str, Dataset], n_patches: int, common: Mapping
 ) -> Iterator[Outcome]:
+    n_cores = os.cpu_count() or 1
     for kind, dataset in datasets.items():
         alone = None
-        for num_workers in (0, 1, 2):
-            per_s, first_s = measure_workers(dataset, num_workers, n_patches)
+        for num_workers, threads in ((0, 1), (1, 1), (2, 1), (2, n_cores)):
+            with threadpool_limits(threads):
+                per_s, first_s = measure_workers(dataset, num_workers, n_patches)
             alone = alone or per_s
+            many = ", many threads" if (num_workers, threads) == (2, n_cores) else ""
             yield Outcome(
-                f"{name}: {kind}, {num_workers} workers",
+                f"{name}: {kind}, {num_workers} workers{many}",
                 {"per_s": per_s, "ratio": per_s / alone, "first_batch_s": first_s},
                 n_patches,
-                config={"feature": name, "clock": "wall", "threads": 1, "workers": num_workers},
+                config={
+                    "feature": name,
+                    "clock": "wall",
+                    "threads": threads,
+                    "workers": num_workers,
+                },
                 **common,
             )
 

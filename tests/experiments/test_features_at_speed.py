@@ -66,6 +66,7 @@ def test_speeds_are_ratios_to_the_baseline_of_the_same_run(monkeypatch):
             assert metrics["ratio"] == pytest.approx(metrics["per_s"] / base["per_s"])
             assert metrics["bytes_per_minute"] > 0
         assert outcomes[f"{feature}: stored, 2 workers"].metrics["first_batch_s"] > 0
+        assert outcomes[f"{feature}: stored, 2 workers, many threads"].config["threads"] > 0
 
 
 # ---- what a cheaper feature costs --------------------------------------------------------------
