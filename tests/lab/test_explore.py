@@ -226,7 +226,8 @@ def test_a_live_kernel_offers_every_value(shown, monkeypatch):
     page, box = shown
     slider, still = box.children
     assert [value for _, value in slider.options] == [256, 512, 768, 1024]
-    (token,) = box._dom_classes
+    token, every = box._dom_classes
+    assert every == "dl101-live"  # what the style of the widgets goes by
     assert f'data-live="{token}"' in page.html
     assert 'alt="A bar of 256 samples."' in still.value
     before = still.value
