@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from dl101 import __version__
-from dl101.data.cache import cache_dir, fingerprint, replacing
+from dl101.data.cache import fingerprint, replacing
 from dl101.errors import DataError
 
 
@@ -124,14 +124,15 @@ def load(path: Path | str) -> list[Record]:
 def save(path: Path | str, records: Iterable[Record]) -> None:
     """Add records to a results file, replacing those with the same key.
 
-    Written atomically and under a lock, so that two runs can record in one file at once.
+    Written atomically and under a lock, so that two runs can record in one file at once. The lock
+    stands beside the file: the runs may have caches of their own.
     """
     from filelock import FileLock
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = cache_dir("locks") / f"{fingerprint(str(path.resolve()))}.lock"
-    with FileLock(lock):
+    path = path.resolve()
+    with FileLock(path.with_name(f".{path.name}.lock")):
         merged = {record.key: record for record in load(path)} if path.exists() else {}
         merged.update({record.key: record for record in records})
         ordered = sorted(merged.values(), key=lambda r: (r.experiment, r.variant, r.seed, r.key))

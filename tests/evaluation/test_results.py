@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +36,28 @@ def test_round_trip_and_replacement(tmp_path):
     assert [r.seed for r in loaded] == [0, 1]
     assert loaded[1].metrics["accuracy"] == 0.7
     assert loaded[0] == record(seed=0)
+
+
+def test_runs_with_caches_of_their_own_lose_none_of_each_other_s_records(tmp_path):
+    code = """
+import sys
+from dl101.evaluation import results
+from tests.evaluation.test_results import record
+
+for seed in range(40):
+    results.save(sys.argv[1], [record(sys.argv[2], seed)])
+"""
+    path = tmp_path / "results" / "r.json"
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(path), name],
+            env={**os.environ, "DL101_CACHE": str(tmp_path / name)},
+            cwd=Path(__file__).parents[2],
+        )
+        for name in ("one", "other")
+    ]
+    assert [run.wait() for run in runs] == [0, 0]
+    assert len(results.load(path)) == 80
 
 
 def test_other_data_is_another_run(tmp_path):
