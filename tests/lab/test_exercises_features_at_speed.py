@@ -7,13 +7,11 @@ import json
 import time
 
 import numpy as np
-import pytest
 
 from dl101.data.featurestore import bytes_touched
-from dl101.lab.checks import grade
 from dl101.lab.exercises import features_at_speed as exercise
 from dl101.patches import PatchIndex
-from tests.lab.exercise_proof import assert_each_has_its_own_hint, assert_stubs_are_not_done
+from tests.lab.exercise_proof import ExerciseProof
 
 
 def finder(count=None, *, clip=True, start=lambda k, hop: k * hop, track=0):
@@ -172,77 +170,53 @@ WRONG = {
 }
 
 
-def test_every_exercise_is_proven():
-    assert set(SOLUTIONS) == set(WRONG) == set(exercise.EXERCISES)
+RIGHT = [
+    *SOLUTIONS.items(),
+    ("features_at_speed.1", library),
+    ("features_at_speed.2", bytes_touched),
+    ("features_at_speed.3", lambda n, a, p, c: sha(about(a), ordered(p), c)),
+]
+HINTS = [
+    ("features_at_speed.1", "not clipped", "beyond its end"),
+    ("features_at_speed.1", "whole ones only", "ends too early"),
+    ("features_at_speed.1", "whole ones only, no error", "whole patches only"),
+    ("features_at_speed.1", "none of a short track", "gets none"),
+    ("features_at_speed.1", "one too many", "begin at the end"),
+    ("features_at_speed.1", "every hop", "every hop inside"),
+    ("features_at_speed.1", "hop ignored", "hop_frames is ignored"),
+    ("features_at_speed.1", "number of the patch", "multiply by hop_frames"),
+    ("features_at_speed.1", "from the corpus", "beginning of the corpus"),
+    ("features_at_speed.1", "joined", "joined into one"),
+    ("features_at_speed.1", "tracks from 1", "numbered from 0"),
+    ("features_at_speed.2", "wanted", "not those that are read"),
+    ("features_at_speed.2", "aligned", "where a chunk begins"),
+    ("features_at_speed.2", "stop", "stop - 1"),
+    ("features_at_speed.2", "no one added", "Add 1"),
+    ("features_at_speed.2", "time only", "along time only"),
+    ("features_at_speed.2", "rounded down", "round down"),
+    ("features_at_speed.2", "clipped", "stick out"),
+    ("features_at_speed.2", "values", "4 bytes"),
+    ("features_at_speed.2", "chunks", "number of chunks"),
+    ("features_at_speed.2", "whole track", "whole track"),
+    ("features_at_speed.3", "name", "not the name"),
+    ("features_at_speed.3", "printed", "leaves out its middle"),
+    ("features_at_speed.3", "sum", "see order"),
+    ("features_at_speed.3", "bytes only", "audio.dtype"),
+    ("features_at_speed.3", "no shape", "audio.shape"),
+    ("features_at_speed.3", "values only", "names belong"),
+    ("features_at_speed.3", "names only", "values of all"),
+    ("features_at_speed.3", "no code", "code belongs"),
+    ("features_at_speed.3", "run together", "runs them together"),
+    ("features_at_speed.3", "with the name", "leave it out"),
+    ("features_at_speed.3", "in the order given", "sort them"),
+    ("features_at_speed.3", "time", "second time"),
+    ("features_at_speed.3", "hash", "hashlib"),
+]
 
 
-@pytest.mark.parametrize("exercise_id", SOLUTIONS)
-def test_solution_is_accepted(exercise_id):
-    verdict = grade(exercise_id, SOLUTIONS[exercise_id])
-    assert verdict.passed, verdict.message
-
-
-@pytest.mark.parametrize(
-    ("exercise_id", "answer"),
-    [
-        ("features_at_speed.1", library),
-        ("features_at_speed.2", bytes_touched),
-        ("features_at_speed.3", lambda n, a, p, c: sha(about(a), ordered(p), c)),
-    ],
-)
-def test_other_right_answers_are_accepted(exercise_id, answer):
-    verdict = grade(exercise_id, answer)
-    assert verdict.passed, verdict.message
-
-
-@pytest.mark.parametrize("exercise_id", SOLUTIONS)
-def test_stub_is_not_done(exercise_id):
-    assert_stubs_are_not_done(exercise_id)
-
-
-@pytest.mark.parametrize("exercise_id", WRONG)
-def test_each_wrong_answer_has_its_own_hint(exercise_id):
-    assert_each_has_its_own_hint(exercise_id, WRONG[exercise_id], shared=SHARED)
-
-
-@pytest.mark.parametrize(
-    ("exercise_id", "name", "expected"),
-    [
-        ("features_at_speed.1", "not clipped", "beyond its end"),
-        ("features_at_speed.1", "whole ones only", "ends too early"),
-        ("features_at_speed.1", "whole ones only, no error", "whole patches only"),
-        ("features_at_speed.1", "none of a short track", "gets none"),
-        ("features_at_speed.1", "one too many", "begin at the end"),
-        ("features_at_speed.1", "every hop", "every hop inside"),
-        ("features_at_speed.1", "hop ignored", "hop_frames is ignored"),
-        ("features_at_speed.1", "number of the patch", "multiply by hop_frames"),
-        ("features_at_speed.1", "from the corpus", "beginning of the corpus"),
-        ("features_at_speed.1", "joined", "joined into one"),
-        ("features_at_speed.1", "tracks from 1", "numbered from 0"),
-        ("features_at_speed.2", "wanted", "not those that are read"),
-        ("features_at_speed.2", "aligned", "where a chunk begins"),
-        ("features_at_speed.2", "stop", "stop - 1"),
-        ("features_at_speed.2", "no one added", "Add 1"),
-        ("features_at_speed.2", "time only", "along time only"),
-        ("features_at_speed.2", "rounded down", "round down"),
-        ("features_at_speed.2", "clipped", "stick out"),
-        ("features_at_speed.2", "values", "4 bytes"),
-        ("features_at_speed.2", "chunks", "number of chunks"),
-        ("features_at_speed.2", "whole track", "whole track"),
-        ("features_at_speed.3", "name", "not the name"),
-        ("features_at_speed.3", "printed", "leaves out its middle"),
-        ("features_at_speed.3", "sum", "see order"),
-        ("features_at_speed.3", "bytes only", "audio.dtype"),
-        ("features_at_speed.3", "no shape", "audio.shape"),
-        ("features_at_speed.3", "values only", "names belong"),
-        ("features_at_speed.3", "names only", "values of all"),
-        ("features_at_speed.3", "no code", "code belongs"),
-        ("features_at_speed.3", "run together", "runs them together"),
-        ("features_at_speed.3", "with the name", "leave it out"),
-        ("features_at_speed.3", "in the order given", "sort them"),
-        ("features_at_speed.3", "time", "second time"),
-        ("features_at_speed.3", "hash", "hashlib"),
-    ],
-)
-def test_hint_names_the_misconception(exercise_id, name, expected):
-    assert expected in grade(exercise_id, WRONG[exercise_id][name]).message
+class TestProof(ExerciseProof):
+    exercises = exercise.EXERCISES
+    right = RIGHT
+    wrong = WRONG
+    hints = HINTS
+    shared = SHARED

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import scipy.fft
 
 from dl101.lab.checks import grade
 from dl101.lab.exercises import log_mel as exercise
-from tests.lab.exercise_proof import assert_each_has_its_own_hint, assert_stubs_are_not_done
+from tests.lab.exercise_proof import ExerciseProof
 
 # ---- solutions, as in the notebook, and other right ways ----
 
@@ -167,29 +166,11 @@ HINTS = [
 ]
 
 
-def test_every_exercise_is_proven():
-    assert {name for name, _ in RIGHT} == set(WRONG) == set(exercise.EXERCISES)
-
-
-@pytest.mark.parametrize(("exercise_id", "answer"), RIGHT)
-def test_right_answers_are_accepted(exercise_id, answer):
-    verdict = grade(exercise_id, answer)
-    assert verdict.passed, verdict.message
-
-
-@pytest.mark.parametrize("exercise_id", WRONG)
-def test_stub_is_not_done(exercise_id):
-    assert_stubs_are_not_done(exercise_id)
-
-
-@pytest.mark.parametrize("exercise_id", WRONG)
-def test_each_wrong_answer_has_its_own_hint(exercise_id):
-    assert_each_has_its_own_hint(exercise_id, WRONG[exercise_id])
-
-
-@pytest.mark.parametrize(("exercise_id", "name", "expected"), HINTS)
-def test_hint_names_the_misconception(exercise_id, name, expected):
-    assert expected in grade(exercise_id, WRONG[exercise_id][name]).message
+class TestProof(ExerciseProof):
+    exercises = exercise.EXERCISES
+    right = RIGHT
+    wrong = WRONG
+    hints = HINTS
 
 
 def test_the_library_itself_passes():

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from dl101.lab.checks import grade
 from dl101.lab.exercises import waveform as exercise
-from tests.lab.exercise_proof import assert_each_has_its_own_hint, assert_stubs_are_not_done
+from tests.lab.exercise_proof import ExerciseProof
 
 
 def amplitude(level_db):
@@ -151,36 +150,24 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("name", "answer"), RIGHT)
-def test_solutions_pass(name, answer) -> None:
-    verdict = grade(name, answer)
-    assert verdict.passed, verdict.message
+HINTS = [
+    ("waveform.1", "wraps at half", "reflected"),
+    ("waveform.1", "first image only", "every multiple"),
+    ("waveform.1", "mirror at the rate", "half the sample rate"),
+    ("waveform.2", "truncated", "nearest"),
+    ("waveform.2", "mu is the number of codes", "255"),
+    ("waveform.2", "not clipped", "clip"),
+    ("waveform.3", "decibels of power", "divide by 20"),
+    ("waveform.3", "own gain for test", "test data must not"),
+    ("waveform.3", "peak", "peak"),
+]
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_stubs_are_not_done(name) -> None:
-    assert_stubs_are_not_done(name)
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_every_wrong_answer_has_its_own_hint(name) -> None:
-    assert_each_has_its_own_hint(name, WRONG[name])
-
-
-def test_hints_name_the_misconception() -> None:
-    words = {
-        ("waveform.1", "wraps at half"): "reflected",
-        ("waveform.1", "first image only"): "every multiple",
-        ("waveform.1", "mirror at the rate"): "half the sample rate",
-        ("waveform.2", "truncated"): "nearest",
-        ("waveform.2", "mu is the number of codes"): "255",
-        ("waveform.2", "not clipped"): "clip",
-        ("waveform.3", "decibels of power"): "divide by 20",
-        ("waveform.3", "own gain for test"): "test data must not",
-        ("waveform.3", "peak"): "peak",
-    }
-    for (name, label), word in words.items():
-        assert word in grade(name, WRONG[name][label]).message, (name, label)
+class TestProof(ExerciseProof):
+    exercises = exercise.EXERCISES
+    right = RIGHT
+    wrong = WRONG
+    hints = HINTS
 
 
 def test_every_known_mistake_is_met() -> None:

@@ -90,14 +90,6 @@ def recipe(name: str) -> Recipe:
     return next(found for found in recipes if found.name == name)
 
 
-def _digest_of(folder: Path, *patterns: str) -> bytes:
-    digest = hashlib.sha256()
-    for pattern in patterns:
-        for path in sorted(folder.glob(pattern)):
-            digest.update(path.name.encode() + path.read_bytes())
-    return digest.digest()
-
-
 _FOLDER = Path(__file__).parent
 # Taken when the code is loaded: a file that is edited later must not lend its name to its elder.
 _CODE = {
@@ -126,7 +118,11 @@ def _modules_behind(module: str) -> set[str]:
 
 @lru_cache(maxsize=1)
 def _assets_digest() -> bytes:
-    return _digest_of(_FOLDER / "assets", "*.json*", "*.ogg")
+    digest = hashlib.sha256()
+    for pattern in ("*.json*", "*.ogg"):
+        for path in sorted((_FOLDER / "assets").glob(pattern)):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.digest()
 
 
 @cache
