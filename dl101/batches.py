@@ -27,6 +27,7 @@ from dl101.data.audiofile import resample
 from dl101.data.audiostore import AudioStore
 from dl101.errors import DataError
 from dl101.evaluation import multi_pitch
+from dl101.patches import PatchIndex, pad_frames
 from dl101.progress import progress as show_progress
 
 
@@ -189,31 +190,27 @@ class PatchDataset(Dataset):
     """
 
     def __init__(self, tracks: Sequence[PitchTrack], *, patch_frames: int, hop_frames: int) -> None:
-        self.tracks, self.patch_frames = tracks, patch_frames
-        self.patches = [
-            (index, int(start), int(stop))
-            for index, track in enumerate(tracks)
-            for start, stop in features.patches(
-                track.target.shape[1], patch_frames=patch_frames, hop_frames=hop_frames
-            )
-        ]
+        self.tracks = tracks
+        self.patches = PatchIndex(
+            [track.target.shape[1] for track in tracks],
+            patch_frames=patch_frames,
+            hop_frames=hop_frames,
+        )
 
     def __len__(self) -> int:
         return len(self.patches)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        track_index, start, stop = self.patches[index]
-        track = self.tracks[track_index]
-        missing = self.patch_frames - (stop - start)
-        pad = [(0, 0), (0, 0), (0, missing)]
-        mask = np.zeros(self.patch_frames, dtype=np.float32)
-        mask[: stop - start] = 1
+        patch = self.patches[index]
+        track = self.tracks[patch.track]
+        sounding = np.ones(patch.stop - patch.start, dtype=np.float32)
         return {
-            "input": torch.from_numpy(np.pad(track.input[:, :, start:stop], pad)),
+            # a copy: the cut of a memory map can be read only
+            "input": torch.from_numpy(np.array(self.patches.cut(track.input, patch))),
             "target": torch.from_numpy(
-                np.pad(track.target[None, :, start:stop].astype(np.float32), pad)
+                self.patches.cut(track.target[None], patch).astype(np.float32)
             ),
-            "mask": torch.from_numpy(mask),
+            "mask": torch.from_numpy(pad_frames(sounding, self.patches.patch_frames)),
         }
 
 
