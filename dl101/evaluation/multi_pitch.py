@@ -3,7 +3,9 @@
 Representation: a :class:`PitchSeries` holds the times of the frames (seconds) and a matrix of
 continuous MIDI pitches, one row a frame, padded with NaN because the number of sounding pitches
 changes. Pitches of one frame have no order, and a unison of two voices counts as two pitches, as
-in the annotations of Bach10.
+in the annotations of Bach10. What counts as a pitch, a time or a note is decided in
+:mod:`dl101.targets`, the same for training targets and for scores: every MIDI number above 0 and up
+to 150 is a pitch, also where ``mir_eval`` would refuse it (below 20 or above 5000 Hz).
 
 Scores follow Bay, Ehmann and Downie (ISMIR 2009) as implemented by ``mir_eval.multipitch``: an
 estimate is right if it lies within half a semitone of a reference pitch that no other estimate
@@ -11,7 +13,7 @@ has claimed; true positives, false positives and misses are summed over the fram
 the estimate is first brought to the time base of the annotation. Scores of a split are means over
 tracks. *Chroma* scores compare pitches modulo the octave.
 
-:func:`score_track` asks ``mir_eval`` itself. :func:`count` gives the same numbers without a loop
+:func:`score_track` lets ``mir_eval`` count. :func:`count` gives the same numbers without a loop
 over frames, fast enough to try fifty thresholds.
 """
 
@@ -26,18 +28,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from dl101 import units
 from dl101.errors import DataError
-from dl101.targets import PitchAxis
+from dl101.targets import (
+    PitchAxis,
+    checked_notes,
+    checked_pitches,
+    checked_times,
+    note_frames,
+    note_pairs,
+)
 
 TOLERANCE_SEMITONES = 0.5
-# the names under which mir_eval returns what we report
-_MIR_EVAL_NAMES = {
-    "precision": "Precision",
-    "recall": "Recall",
-    "accuracy": "Accuracy",
-    "chroma_precision": "Chroma Precision",
-    "chroma_recall": "Chroma Recall",
-    "chroma_accuracy": "Chroma Accuracy",
-}
 
 
 @dataclass(frozen=True)
@@ -49,27 +49,31 @@ class PitchSeries:
     times_s
         (frames,) increasing times in seconds.
     pitches_midi
-        (frames, slots) continuous MIDI pitches; unused slots are NaN.
+        (frames, slots) continuous MIDI pitches; unused slots are NaN (0, negative or None become
+        NaN).
+
+    Raises
+    ------
+    DataError
+        If there is not one row of pitches per time, or :mod:`dl101.targets` refuses the times or
+        the pitches (frequencies in Hz, for instance).
     """
 
     times_s: NDArray[np.float64]
     pitches_midi: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        if self.pitches_midi.ndim != 2 or len(self.pitches_midi) != len(self.times_s):
+        times = checked_times(self.times_s, "pitch series: times_s")
+        pitches = checked_pitches(self.pitches_midi, "pitch series: pitches_midi")
+        if pitches.ndim != 2 or len(pitches) != times.size:
             raise DataError(
                 "pitch series",
-                got=f"pitches of shape {self.pitches_midi.shape} for {len(self.times_s)} times",
+                got=f"pitches of shape {pitches.shape} for {times.size} times",
                 expected="one row of pitches per time",
                 hint="transpose a (voices, frames) matrix, or use from_f0",
             )
-        if np.any(np.diff(self.times_s) <= 0):
-            raise DataError(
-                "pitch series",
-                got="times that do not increase",
-                expected="strictly increasing times in seconds",
-                hint="sort the frames and drop repeated times",
-            )
+        object.__setattr__(self, "times_s", times)
+        object.__setattr__(self, "pitches_midi", pitches)
 
     def ragged_hz(self) -> list[NDArray[np.float64]]:
         """Return one array of frequencies in Hz per frame, the form that mir_eval reads."""
@@ -100,28 +104,49 @@ class Counts:
 
 
 def from_f0(f0_midi: ArrayLike, times_s: ArrayLike) -> PitchSeries:
-    """Return the series of pitch curves (voices, frames) in MIDI; 0 and NaN mean unvoiced."""
-    pitches = np.atleast_2d(np.asarray(f0_midi, dtype=np.float64)).T.copy()
-    pitches[~(pitches > 0)] = np.nan
-    return PitchSeries(np.asarray(times_s, dtype=np.float64), pitches)
+    """Return the series of pitch curves (voices, frames) in MIDI; 0, NaN and None are unvoiced."""
+    return PitchSeries(times_s, np.atleast_2d(checked_pitches(f0_midi, "f0_midi")).T)
 
 
 def from_notes(
     onsets_s: ArrayLike, durations_s: ArrayLike, pitches_midi: ArrayLike, times_s: ArrayLike
 ) -> PitchSeries:
-    """Return the notes that sound at each time: onset <= time < onset + duration."""
-    # a nanosecond early, so that the rounding of decimal times does not move a border
-    onsets = np.asarray(onsets_s, dtype=np.float64) - 1e-9
-    ends = onsets + np.asarray(durations_s, dtype=np.float64)
-    times = np.asarray(times_s, dtype=np.float64)
-    sounding = (onsets[None, :] <= times[:, None]) & (times[:, None] < ends[None, :])
-    return PitchSeries(times, _compact(sounding, np.asarray(pitches_midi, dtype=np.float64)))
+    """Return the notes that sound at each time, by the rule of :func:`dl101.targets.note_frames`.
+
+    Parameters
+    ----------
+    onsets_s, durations_s
+        Beginning and length of each note in seconds, shape ``(n,)``.
+    pitches_midi
+        Pitch of each note, shape ``(n,)``.
+    times_s
+        (frames,) increasing times in seconds.
+
+    Raises
+    ------
+    DataError
+        If :func:`dl101.targets.checked_notes` refuses the notes, or times do not increase.
+    """
+    onsets, durations, pitches = checked_notes(onsets_s, durations_s, pitches_midi)
+    times = checked_times(times_s)
+    notes, frames = note_pairs(*note_frames(onsets, durations, times))
+    in_time = np.argsort(frames, kind="stable")
+    notes, frames = notes[in_time], frames[in_time]
+    return PitchSeries(times, _in_slots(frames, pitches[notes], times.size))
 
 
 def from_matrix(active: ArrayLike, axis: PitchAxis, times_s: ArrayLike) -> PitchSeries:
     """Return the pitches of the lit bins of a binary matrix (bins, frames)."""
-    lit = np.asarray(active).astype(bool).T
-    return PitchSeries(np.asarray(times_s, dtype=np.float64), _compact(lit, axis.midi))
+    lit = np.asarray(active).astype(bool)
+    if lit.ndim != 2 or len(lit) != axis.n_bins:
+        raise DataError(
+            "pitches by bin",
+            got=f"shape {lit.shape}",
+            expected=f"({axis.n_bins}, frames), one row per bin of the axis",
+            hint="transpose a (frames, bins) matrix, or use the axis it was made with",
+        )
+    frames, bins = np.nonzero(lit.T)
+    return PitchSeries(times_s, _in_slots(frames, axis.midi[bins], lit.shape[1]))
 
 
 def from_probabilities(
@@ -139,8 +164,20 @@ def from_probabilities(
         (frames,) times in seconds.
     threshold
         Lowest value that counts as a pitch.
+
+    Raises
+    ------
+    DataError
+        If a value is NaN, or there is not one row per bin and one column per time.
     """
     values = np.asarray(probabilities)
+    if values.ndim != 2 or values.dtype.kind not in "fiu" or np.isnan(values).any():
+        raise DataError(
+            "probabilities",
+            got=f"shape {values.shape}, {values.dtype}, or NaN among them",
+            expected="(bins, frames) numbers, none NaN",
+            hint="look at the network's outputs: a training that diverged gives NaN",
+        )
     return from_matrix(_peaks(values) & (values >= threshold), axis, times_s)
 
 
@@ -152,19 +189,23 @@ def _peaks(values: NDArray) -> NDArray[np.bool_]:
     return (values > below) & (values >= above)
 
 
-def _compact(selected: NDArray[np.bool_], pitches: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gather the selected pitches of each frame in the first slots; the rest is NaN."""
-    frames, columns = np.nonzero(selected)
-    n_per_frame = selected.sum(axis=1)
-    result = np.full((len(selected), int(n_per_frame.max(initial=0))), np.nan)
-    slot = np.arange(len(frames)) - np.repeat(np.cumsum(n_per_frame) - n_per_frame, n_per_frame)
-    result[frames, slot] = pitches[columns]
+def _in_slots(
+    frames: NDArray[np.int64], pitches: NDArray[np.float64], n_frames: int
+) -> NDArray[np.float64]:
+    """Return (frames, slots): the pitches of each frame in the first slots, the rest NaN.
+
+    ``frames`` holds the frame of each of ``pitches``, in rising order.
+    """
+    n_per_frame = np.bincount(frames, minlength=n_frames)
+    result = np.full((n_frames, int(n_per_frame.max(initial=0))), np.nan)
+    slot = np.arange(frames.size) - np.repeat(np.cumsum(n_per_frame) - n_per_frame, n_per_frame)
+    result[frames, slot] = pitches
     return result
 
 
 def resample(series: PitchSeries, times_s: ArrayLike) -> PitchSeries:
     """Return the series at other times: nearest frame, nothing outside the series' own span."""
-    target = np.asarray(times_s, dtype=np.float64)
+    target = checked_times(times_s)
     own = series.times_s
     if own.size == target.size and np.allclose(own, target):
         return PitchSeries(target, series.pitches_midi)
@@ -191,8 +232,8 @@ def count(reference: PitchSeries, estimate: PitchSeries) -> Counts:
         Identical to what ``mir_eval.multipitch`` counts.
     """
     estimate = resample(estimate, reference.times_s)
-    ref = reference.pitches_midi[:, :, None]
-    est = estimate.pitches_midi[:, None, :]
+    ref = _through_hz(reference)[:, :, None]
+    est = _through_hz(estimate)[:, None, :]
     tolerance = TOLERANCE_SEMITONES
     # written as mir_eval writes it, so that ties at exactly half a semitone fall the same way
     near = (ref >= est - tolerance) & (ref <= est + tolerance)
@@ -230,18 +271,36 @@ def _matching_sizes(near: NDArray[np.bool_]) -> NDArray[np.int64]:
 def score_track(reference: PitchSeries, estimate: PitchSeries) -> dict[str, float]:
     """Return precision, recall, accuracy and their chroma versions of one track, by ``mir_eval``.
 
-    The estimate is evaluated on the reference's time base (nearest frame).
+    The estimate is evaluated on the reference's time base (nearest frame). The counting is that of
+    ``mir_eval.multipitch``; its check of the input is not: that is ours, the same for all of dl101.
     """
-    import mir_eval
+    from mir_eval import multipitch
 
     estimate = resample(estimate, reference.times_s)
+    ref, est = (
+        [row[~np.isnan(row)] for row in _through_hz(series)] for series in (reference, estimate)
+    )
+    n_ref, n_est = multipitch.compute_num_freqs(ref), multipitch.compute_num_freqs(est)
+    scores = {}
     with warnings.catch_warnings():
         # silence is a legitimate estimate: it scores 0 and needs no warning
         warnings.filterwarnings("ignore", message=".*frequencies are all empty.*")
-        scores = mir_eval.multipitch.evaluate(
-            reference.times_s, reference.ragged_hz(), estimate.times_s, estimate.ragged_hz()
-        )
-    return {ours: float(scores[theirs]) for ours, theirs in _MIR_EVAL_NAMES.items()}
+        for prefix, chroma in (("", False), ("chroma_", True)):
+            if chroma:
+                ref, est = multipitch.midi_to_chroma(ref), multipitch.midi_to_chroma(est)
+            matched = multipitch.compute_num_true_positives(ref, est, chroma=chroma)
+            values = multipitch.compute_accuracy(matched, n_ref, n_est)
+            for name, value in zip(("precision", "recall", "accuracy"), values, strict=True):
+                scores[prefix + name] = float(value)
+    return scores
+
+
+def _through_hz(series: PitchSeries) -> NDArray[np.float64]:
+    """Return the pitches as ``mir_eval`` computes them from hertz.
+
+    A pitch comes back changed by some 1e-14: enough to decide at exactly half a semitone.
+    """
+    return units.hz_to_midi(units.midi_to_hz(series.pitches_midi))
 
 
 def mean_over_tracks(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
