@@ -8,15 +8,18 @@ for the channels. Unless asked otherwise, the mean over channels is returned.
 
 A dataset may hold features instead of audio (chroma of cover songs): arrays (bins, frames) whose
 frame rate in Hz is the attribute ``frame_rate_hz``; :meth:`AudioStore.read_feature` reads them.
+The features of cover songs that were published in 2024 are (frames, 12) and state no rate.
 
 Every check is made at the door: what is read is finite, not empty, exactly as long as asked for,
-and at a believable rate.
+and at a believable rate. A damaged file gives a :class:`~dl101.errors.DataError`, whatever h5py
+makes of it. Links to other files are not followed.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Self
@@ -26,12 +29,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dl101.data.cache import replacing
-from dl101.errors import DataError, did_you_mean
+from dl101.errors import DataError, Dl101Error, did_you_mean
 from dl101.units import seconds_to_samples
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 LOWEST_FRAME_RATE_HZ, HIGHEST_FRAME_RATE_HZ = 0.1, 10_000.0
 FRAME_RATE = "frame_rate_hz"  # the attribute that tells features from audio
+# A small damaged file may claim any shape. Nothing that HDF5 packs shrinks more than this (deflate:
+# 1032 times), and what is smaller than the second number is no danger.
+HIGHEST_PACKING, HARMLESS_BYTES = 1_100, 2**28
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ class AudioStore:
                 self._file = h5py.File(
                     self.path, "r", locking=False
                 )  # network drives have no locks
-            except OSError as error:
+            except (OSError, RuntimeError, ValueError, KeyError) as error:
                 exists = self.path.is_file()
                 raise DataError(
                     str(self.path),
@@ -103,10 +109,11 @@ class AudioStore:
 
     def keys(self) -> list[str]:
         """Return the names of all tracks, sorted."""
-        return sorted(_array_names(self._opened()))
+        with self._intact():
+            return sorted(_array_names(self._opened()))
 
     def __contains__(self, key: str) -> bool:
-        return isinstance(self._opened().get(key), h5py.Dataset)
+        return self._found(key) is not None
 
     def info(self, key: str) -> AudioInfo:
         """Return the length and rate of a track.
@@ -175,7 +182,7 @@ class AudioStore:
                 "shorten the span or leave duration_s out to read to the end",
             )
         span = (slice(None),) * time_axis + (slice(start, stop),)
-        audio = _as_channels(array[span], time_axis)
+        audio = _as_channels(self._values(key, array, span), time_axis)
         finite = np.isfinite(audio).all(axis=0)
         if not finite.all():
             first = start + int(np.argmin(finite))
@@ -189,8 +196,23 @@ class AudioStore:
             audio = audio[0] if len(audio) == 1 else audio.mean(axis=0, dtype=np.float64)
         return audio.astype(np.float32, copy=False), sample_rate
 
-    def read_feature(self, key: str) -> tuple[NDArray[np.float32], float]:
+    def read_feature(
+        self, key: str, *, n_bins: int | None = None, frame_rate_hz: float | None = None
+    ) -> tuple[NDArray[np.float32], float]:
         """Return a stored feature.
+
+        Parameters
+        ----------
+        key
+            Name of the entry.
+        n_bins
+            Number of bins, where it is known: an array (frames, ``n_bins``) is then turned. One
+            that is as long as wide is taken for (bins, frames) if it states its frame rate, as all
+            that dl101 writes does. None: the array is (bins, frames).
+        frame_rate_hz
+            The frame rate of features that state none. The catalogue knows both numbers of the
+            published features of cover songs
+            (:class:`dl101.data.catalog_record.Dataset`).
 
         Returns
         -------
@@ -201,22 +223,82 @@ class AudioStore:
         Raises
         ------
         DataError
-            Where there is no such entry, it is audio, or a value is not finite.
+            Where there is no such entry, it is audio, it has not ``n_bins`` bins, its rate cannot
+            be right, or a value is not finite.
         """
         array = self._array(key)
-        if FRAME_RATE not in array.attrs:
-            hint = "use read() for audio"
-            self._fail(key, "no frame rate", f"features with the attribute {FRAME_RATE!r}", hint)
-        values = array[()]
-        if values.ndim != 2 or not values.size or not np.isfinite(values).all():
-            got = f"an array of shape {values.shape}, or values that are not finite"
-            self._fail(key, got, "finite values (bins, frames)", "make the file again")
-        return values.astype(np.float32, copy=False), float(array.attrs[FRAME_RATE])
+        shape, attributes = array.shape, self._attributes(key, array)
+        if array.ndim != 2 or not array.size or n_bins not in (None, *shape):
+            bins = "bins" if n_bins is None else n_bins
+            got, expected = f"an array of shape {shape}", f"({bins}, frames), not empty"
+            self._fail(key, got, expected, "make the file again")
+        states_rate = FRAME_RATE in attributes
+        rate_hz = self._frame_rate_hz(key, attributes, frame_rate_hz)
+        values = as_float32(self._values(key, array))
+        if not np.isfinite(values).all():
+            got = f"values that are not finite in float32 (an array of {array.dtype})"
+            self._fail(key, got, "finite values", "make the file again")
+        turned = n_bins == shape[1] and (n_bins != shape[0] or not states_rate)
+        return np.ascontiguousarray(values.T) if turned else values, rate_hz
+
+    @contextmanager
+    def _intact(self, key: object = None) -> Iterator[None]:
+        """Name the file and the track where h5py trips over damage, with an error of any kind."""
+        try:
+            yield
+        except Dl101Error:
+            raise
+        except Exception as error:
+            what = str(self.path) if key is None else f"{self.path}, track {key!r}"
+            raise DataError(
+                what,
+                got=f"{type(error).__name__}: {error}",
+                expected="an intact HDF5 file",
+                hint="fetch or export it again",
+            ) from error
+
+    def _found(self, key: str) -> h5py.Dataset | None:
+        """Return the array of an entry, or None where there is none."""
+        if not _is_name(key):
+            return None
+        with self._intact(key):
+            array = self._opened().get(key)
+            return array if isinstance(array, h5py.Dataset) and array.file == self._file else None
+
+    def _values(self, key: str, array: h5py.Dataset, span: tuple[slice, ...] = ()) -> NDArray:
+        """Return the values of an array, or of a span of it, as they are stored."""
+        with self._intact(key):
+            if array.nbytes > max(HARMLESS_BYTES, HIGHEST_PACKING * array.id.get_storage_size()):
+                got = f"an array of shape {array.shape} in {array.id.get_storage_size()} bytes"
+                self._fail(key, got, "an intact HDF5 file", "fetch or export it again")
+            return array[span]
+
+    def _attributes(self, key: str, array: h5py.Dataset) -> dict[str, object]:
+        with self._intact(key):
+            return dict(array.attrs)
+
+    def _frame_rate_hz(
+        self, key: str, attributes: dict[str, object], otherwise: float | None = None
+    ) -> float:
+        """Return the frame rate that an entry states, or ``otherwise``, if it can be right."""
+        stored = attributes.get(FRAME_RATE, otherwise)
+        if stored is None:
+            self._fail(
+                key,
+                "no frame rate",
+                f"features with the attribute {FRAME_RATE!r}",
+                "use read() for audio; give frame_rate_hz for features published without it",
+            )
+        rate = as_number(stored)
+        if not LOWEST_FRAME_RATE_HZ <= rate <= HIGHEST_FRAME_RATE_HZ:
+            expected = f"{LOWEST_FRAME_RATE_HZ} to {HIGHEST_FRAME_RATE_HZ} frames per second"
+            self._fail(key, f"{FRAME_RATE}={stored}", expected, f"correct {FRAME_RATE!r}")
+        return rate
 
     def _array(self, key: str) -> h5py.Dataset:
         """Return the array of an entry, checked to be one of numbers."""
-        array = self._opened().get(key)
-        if not isinstance(array, h5py.Dataset):
+        array = self._found(key)
+        if array is None:
             keys = self.keys()
             self._fail(
                 key,
@@ -224,29 +306,29 @@ class AudioStore:
                 f"one of {len(keys)} keys",
                 did_you_mean(key, keys, otherwise="see AudioStore.keys()"),
             )
-        if array.dtype.kind not in "fiu":
-            self._fail(key, f"an array of {array.dtype}", "floats or integers", "store samples")
+        with self._intact(key):
+            dtype = array.dtype
+        if dtype.kind not in "fiu":
+            self._fail(key, f"an array of {dtype}", "floats or integers", "store samples")
         return array
 
     def _track(self, key: str) -> tuple[h5py.Dataset, int, tuple[int, ...], int]:
         """Return the array of a track, which axis is time, its shape and its rate, all checked."""
         array = self._array(key)
-        if FRAME_RATE in array.attrs:
+        attributes = self._attributes(key, array)
+        if FRAME_RATE in attributes:
             self._fail(key, "features", "audio", "use read_feature() to read it")
         if array.ndim not in (1, 2) or not array.size:
             hint = "leave the track out or make the file again"
             self._fail(key, f"an array of shape {array.shape}", "(n_samples,), not empty", hint)
         time_axis = 1 if array.ndim == 2 and array.shape[0] <= array.shape[1] else 0
-        return array, time_axis, array.shape, self._rate(key, array)
+        return array, time_axis, array.shape, self._rate(key, attributes)
 
-    def _rate(self, key: str, array: h5py.Dataset) -> int:
-        found = {name: array.attrs[name] for name in ("sr_hz", "sr") if name in array.attrs}
+    def _rate(self, key: str, attributes: dict[str, object]) -> int:
+        found = {name: attributes[name] for name in ("sr_hz", "sr") if name in attributes}
         rates = set()
         for name, stored in found.items():
-            try:
-                rate = float(np.asarray(stored).item())
-            except (TypeError, ValueError):
-                rate = np.nan
+            rate = as_number(stored)
             if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ or rate != int(rate):
                 self._fail(
                     key,
@@ -256,7 +338,7 @@ class AudioStore:
                 )
             rates.add(int(rate))
         if len(rates) != 1:
-            got = f"two rates, {found}" if rates else f"the attributes {sorted(array.attrs)}"
+            got = f"two rates, {found}" if rates else f"the attributes {sorted(attributes)}"
             self._fail(key, got, "one sampling rate", "set the attribute 'sr_hz' in Hz")
         return rates.pop()
 
@@ -318,7 +400,7 @@ class AudioStoreWriter:
                 "floats, mono (n_samples,) or stereo (2, n_samples), not empty",
                 "put the channels first and scale integers to [-1, 1]",
             )
-        rate = float(sample_rate)
+        rate = as_number(sample_rate)
         if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ or rate != int(rate):
             self._fail(
                 key,
@@ -341,10 +423,11 @@ class AudioStoreWriter:
         if values.ndim != 2 or not values.size or values.dtype.kind != "f":
             got = f"{values.dtype} of shape {values.shape}"
             self._fail(key, got, "floats (bins, frames), not empty", "put the bins first")
-        if not LOWEST_FRAME_RATE_HZ <= float(frame_rate_hz) <= HIGHEST_FRAME_RATE_HZ:
+        rate = as_number(frame_rate_hz)
+        if not LOWEST_FRAME_RATE_HZ <= rate <= HIGHEST_FRAME_RATE_HZ:
             expected = f"{LOWEST_FRAME_RATE_HZ} to {HIGHEST_FRAME_RATE_HZ}"
             self._fail(key, f"frame_rate_hz={frame_rate_hz}", expected, "give frames per second")
-        self._add(key, values, FRAME_RATE, float(frame_rate_hz))
+        self._add(key, values, FRAME_RATE, rate)
 
     def _add(self, key: str, values: NDArray, attribute: str, rate: float) -> None:
         if self._file is None:
@@ -354,15 +437,14 @@ class AudioStoreWriter:
                 "a `with` block",
                 "write `with AudioStoreWriter(path) as store:`",
             )
-        if not key or "/" in key or key == "." or key in self._file:
+        if not is_track_name(key) or key in self._file:
             self._fail(
                 key,
-                "a name that is taken" if key and key in self._file else f"the name {key!r}",
-                "a name of its own, not empty and without a slash",
+                "a name that is taken" if is_track_name(key) else f"the name {key!r}",
+                "a name of its own, not empty, without a slash and without a NUL",
                 "rename the track",
             )
-        with np.errstate(over="ignore"):
-            values = values.astype(np.float32)
+        values = as_float32(values)
         finite = np.isfinite(values).all(axis=0) if values.ndim == 2 else np.isfinite(values)
         if not finite.all():
             self._fail(
@@ -379,15 +461,59 @@ class AudioStoreWriter:
         raise DataError(f"{self.path}, track {key!r}", got=got, expected=expected, hint=hint)
 
 
-def _array_names(group: h5py.Group, prefix: str = "") -> list[str]:
-    """Return the names of all arrays; keys with a slash have become groups."""
-    names = []
-    for name, item in group.items():
-        if isinstance(item, h5py.Group):
-            names += _array_names(item, f"{prefix}{name}/")
-        elif isinstance(item, h5py.Dataset):
-            names.append(prefix + name)
+def is_track_name(key: object) -> bool:
+    """Return whether a track can be stored under a name: text, no slash (HDF5 makes folders)."""
+    return _is_name(key) and "/" not in key and key != "."
+
+
+def _is_name(key: object) -> bool:
+    """Return whether HDF5 can look for a name: text in UTF-8, not empty, without NUL."""
+    if not isinstance(key, str) or not key or "\0" in key:
+        return False
+    try:
+        key.encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    return True
+
+
+def _array_names(root: h5py.Group) -> list[str]:
+    """Return the names of all arrays; keys with a slash have become groups.
+
+    A group that a link leads to again (the root itself, in a damaged file) is gone through once.
+    """
+    names, left, seen = [], [(root, "")], set()
+    while left:
+        group, prefix = left.pop()
+        address = h5py.h5o.get_info(group.id).addr
+        if address in seen:
+            continue
+        seen.add(address)
+        for name in group:
+            if isinstance(name, bytes):
+                raise ValueError(f"the name {name!r}, which is not UTF-8")
+            item = group.get(name)
+            if item is None or item.file != root.file:
+                continue  # a link to nowhere, or to another file
+            if isinstance(item, h5py.Group):
+                left.append((item, f"{prefix}{name}/"))
+            elif isinstance(item, h5py.Dataset):
+                names.append(prefix + name)
     return names
+
+
+def as_number(stored: object) -> float:
+    """Return what is stored as a number, NaN where it is none."""
+    try:
+        return float(np.asarray(stored).item())
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
+
+
+def as_float32(values: NDArray) -> NDArray[np.float32]:
+    """Return values as float32, infinite where that cannot hold them."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32, copy=False)
 
 
 def _as_channels(samples: NDArray, time_axis: int) -> NDArray[np.float32]:
@@ -397,4 +523,4 @@ def _as_channels(samples: NDArray, time_axis: int) -> NDArray[np.float32]:
         half = 2.0 ** (8 * samples.dtype.itemsize - 1)
         samples = (samples / half - (kind == "u")).astype(np.float32)
     samples = samples[None] if samples.ndim == 1 else np.moveaxis(samples, time_axis, 1)
-    return samples.astype(np.float32, copy=False)
+    return as_float32(samples)

@@ -35,6 +35,8 @@ def _features(name: str, *, feature_bytes: float, annotation_bytes: float) -> di
         ),
         "reader": "crema",
         "holds": "features",
+        "n_bins": 12,
+        "frame_rate_hz": 44_100 / 4096,  # CREMA's hop is 4096 samples at 44.1 kHz
         "unpacked_bytes": round(feature_bytes),
     }
 

@@ -78,6 +78,9 @@ class Dataset:
         Name of the reader in :mod:`dl101.data.readers`; empty where none is needed, or none is.
     holds
         Whether the HDF5 file of the pair holds ``audio`` or ``features``.
+    n_bins, frame_rate_hz
+        Of features that are published without stating them, (frames, ``n_bins``): number of bins,
+        and of frames in a second; frame t is centred at ``t / frame_rate_hz`` seconds.
     unpacked_bytes
         Estimated size of the pair that a reader makes.
     access
@@ -103,6 +106,8 @@ class Dataset:
     files: tuple[RemoteFile, ...] = ()
     reader: str = ""
     holds: Literal["audio", "features"] = "audio"
+    n_bins: int | None = None
+    frame_rate_hz: float | None = None
     unpacked_bytes: int | None = None
     access: Literal["direct", "mirdata", "described"] = "direct"
     mirdata_name: str = ""

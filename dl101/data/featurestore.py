@@ -18,7 +18,15 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dl101.data.audiostore import FRAME_RATE, AudioStore
+from dl101.data.audiostore import (
+    FRAME_RATE,
+    HIGHEST_FRAME_RATE_HZ,
+    LOWEST_FRAME_RATE_HZ,
+    AudioStore,
+    as_float32,
+    as_number,
+    is_track_name,
+)
 from dl101.data.cache import replacing
 from dl101.errors import ConfigError, DataError
 
@@ -39,12 +47,7 @@ class FeatureStore(AudioStore):
 
     def frame_rate_hz(self, key: str) -> float:
         """Return the number of frames in a second."""
-        array = self._array(key)
-        if FRAME_RATE not in array.attrs:
-            self._fail(
-                key, "no frame rate", f"the attribute {FRAME_RATE!r}", "use read() for audio"
-            )
-        return float(array.attrs[FRAME_RATE])
+        return self._frame_rate_hz(key, self._attributes(key, self._array(key)))
 
     def chunks(self, key: str) -> tuple[int, ...] | None:
         """Return the shape of a chunk, None for a contiguous array."""
@@ -63,12 +66,15 @@ class FeatureStore(AudioStore):
             If there is no such entry, the frames leave it, or a value is not finite.
         """
         array = self._array(key)
+        if array.ndim < 2:
+            got = f"an array of shape {array.shape}"
+            self._fail(key, got, "(..., bins, frames)", "use read() for audio")
         n_frames = array.shape[-1]
         stop = n_frames if stop is None else stop
         if not 0 <= start < stop <= n_frames:
             expected = f"0 <= start < stop <= {n_frames}"
             self._fail(key, f"frames [{start}, {stop})", expected, "cut patches inside the track")
-        values = array[..., start:stop].astype(np.float32, copy=False)
+        values = as_float32(self._values(key, array, (..., slice(start, stop))))
         if not np.isfinite(values).all():
             self._fail(key, "values that are not finite", "finite values", "make the file again")
         return values
@@ -138,13 +144,19 @@ class FeatureStoreWriter:
         Raises
         ------
         DataError
-            If the name is taken or has a slash, or a value is not finite or too large for the type.
+            If the name is taken or has a slash, the rate cannot be right, or a value is not finite
+            or too large for the type.
         """
         values = np.asarray(values)
         where = f"{self.path}, track {key!r}"
-        if self._file is None or not key or "/" in key or key in self._file:
+        if self._file is None or not is_track_name(key) or key in self._file:
             hint = "write inside a `with` block, and give each track a name of its own, no slash"
             raise DataError(where, got="a name or a time that cannot be", expected="one", hint=hint)
+        rate = as_number(frame_rate_hz)
+        if not LOWEST_FRAME_RATE_HZ <= rate <= HIGHEST_FRAME_RATE_HZ:
+            expected = f"{LOWEST_FRAME_RATE_HZ} to {HIGHEST_FRAME_RATE_HZ}"
+            got, hint = f"frame_rate_hz={frame_rate_hz}", "give frames per second"
+            raise DataError(where, got=got, expected=expected, hint=hint)
         with np.errstate(over="ignore"):
             stored = values.astype(self.dtype)
         if values.ndim < 2 or not values.size or not np.isfinite(stored).all():
@@ -162,7 +174,7 @@ class FeatureStoreWriter:
             shuffle=self.compression is not None,  # bytes of like weight together: packs better
             track_times=False,  # or the time of day would be part of the bytes
         )
-        array.attrs[FRAME_RATE] = float(frame_rate_hz)
+        array.attrs[FRAME_RATE] = rate
 
     def _chunks(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         if self.chunk_frames is None and self.chunk_bins is None and self.compression is None:

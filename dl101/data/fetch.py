@@ -593,7 +593,9 @@ def _convert(shelf: _Shelf, progress: bool, show: Callable[[str], object]) -> No
     dataset = shelf.dataset
     targets = [shelf.folder / name for name in dataset.pair_names]
     ready = [shelf.partial / f"{target.name}.unpacked" for target in targets]
-    job = readers.Job([shelf.path(file) for file in shelf.files], shelf.partial, progress)
+    parts = [shelf.path(file) for file in shelf.files]
+    known = dataset.n_bins, dataset.frame_rate_hz
+    job = readers.Job(parts, shelf.partial, progress, *known)
     try:
         readers.convert(dataset.reader, job, *ready)
         shelf.record.pop(dataset.pair_names[0], None)

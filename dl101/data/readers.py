@@ -28,18 +28,15 @@ from numpy.typing import NDArray
 
 from dl101.data import pyjama
 from dl101.data.archive import ArchiveError, base_name, files, opened
-from dl101.data.audiostore import FRAME_RATE, LOWEST_RATE_HZ
+from dl101.data.audiostore import FRAME_RATE, LOWEST_RATE_HZ, AudioStore
 from dl101.data.embedded.recipe import Item
-from dl101.errors import FetchError
+from dl101.errors import DataError, FetchError
 from dl101.progress import progress as progress_bar
 
 FOLDER_MARK = "+++"  # stands for the slash of a path, which HDF5 would take for a folder
 LARGEST_FILE_BYTES = 2**26  # of one clip or table, held in memory
 LONGEST_CLIP_S = 1200.0
 LEFT_OUT_AT_MOST = (5, 0.01)  # so many files, and this share of all
-
-CREMA_RATE_HZ = 44_100 / 4096  # CREMA's hop is 4096 samples; frame t is centred on sample 4096 t
-CREMA_BINS = 12
 
 
 @dataclass
@@ -54,6 +51,8 @@ class Job:
         A folder for what must be unpacked to be read.
     progress
         Whether to show a bar.
+    n_bins, frame_rate_hz
+        What the catalogue knows of features whose files do not say it.
     left_out
         Files that could not be read, each with the reason.
     n_files
@@ -63,6 +62,8 @@ class Job:
     parts: Sequence[Path]
     scratch: Path
     progress: bool = False
+    n_bins: int | None = None
+    frame_rate_hz: float | None = None
     left_out: list[str] = field(default_factory=list)
     n_files: int = 0
 
@@ -396,22 +397,19 @@ def _crema(job: Job) -> Iterator[Item]:
                 raise ArchiveError(f"{len(found)} files .hdf5 in {archive_path.name}")
             with archive.open(found[0]) as source, unpacked.open("wb") as out:
                 shutil.copyfileobj(source, out, 2**20)
-        try:
-            store = h5py.File(unpacked, "r")
-        except OSError as error:
-            raise ArchiveError(f"{found[0].filename!r} is not HDF5: {error}") from error
-        with store:
+        with AudioStore(unpacked) as store:
             for entry in job.each(collection.entries):
-                array = store.get(entry.filepath)
-                values = array[()] if isinstance(array, h5py.Dataset) else np.empty(0)
-                bins = [axis for axis, n in enumerate(values.shape) if n == CREMA_BINS]
-                if values.ndim != 2 or not bins or values.dtype.kind not in "fiu":
-                    job.leave_out(entry.filepath, f"an array {values.shape} of {values.dtype}")
-                elif not values.size or not np.isfinite(values).all():
-                    job.leave_out(entry.filepath, "values that are not finite numbers")
-                else:
-                    values = values if bins[-1] == 0 else values.T
-                    yield Item(entry.filepath, values, CREMA_RATE_HZ, entry.fields)
+                if entry.filepath not in store:
+                    job.leave_out(entry.filepath, "no such array")
+                    continue
+                try:
+                    values, rate_hz = store.read_feature(
+                        entry.filepath, n_bins=job.n_bins, frame_rate_hz=job.frame_rate_hz
+                    )
+                except DataError as error:
+                    job.leave_out(entry.filepath, error.got)
+                    continue
+                yield Item(entry.filepath, values, rate_hz, entry.fields)
     finally:
         unpacked.unlink(missing_ok=True)
 

@@ -173,6 +173,7 @@ def test_samples_are_scaled_to_one(raw, stored, expected):
         (np.zeros(4, dtype=np.complex64), "floats or integers"),
         (np.array([0.0, np.nan]), "not finite at 0.000 s (sample 1)"),
         (np.array([[0.0, 0.0, np.inf]]), "not finite"),
+        (np.array([0.0, 1e300]), "not finite at 0.000 s (sample 1)"),
     ],
 )
 def test_refuses_what_is_not_audio(raw, array, words):
@@ -224,6 +225,115 @@ def test_refuses_a_file_cut_short(tmp_path, noise):
         AudioStore(path)
 
 
+@pytest.mark.parametrize("signature", [b"TREE", b"SNOD", b"HEAP"])
+def test_refuses_a_damaged_index(tmp_path, noise, signature):
+    path = written(tmp_path / "a.hdf5", {"a": noise[:100], "b": noise[:100]})
+    content = path.read_bytes()
+    assert signature in content
+    path.write_bytes(content.replace(signature, b"\0\0\0\0"))
+    with AudioStore(path) as store:
+        for ask in (store.keys, lambda: store.read("a"), lambda: store.info("b")):
+            with pytest.raises(DataError, match=r"a\.hdf5"):
+                ask()
+
+
+def test_refuses_damaged_values(tmp_path, noise):
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        array = file.create_dataset("a", data=noise, compression="gzip")
+        array.attrs["sr_hz"] = RATE
+        place = array.id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[place : place + 50] = bytes(50)
+    path.write_bytes(content)
+    with AudioStore(path) as store, pytest.raises(DataError, match=r"track 'a'.*intact HDF5"):
+        store.read("a")
+
+
+def test_refuses_more_values_than_the_file_can_hold(tmp_path):
+    """Four terabytes in a file of a few kilobytes."""
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a", (2**40,), "f4", chunks=(1024,)).attrs["sr_hz"] = RATE
+    with AudioStore(path) as store, pytest.raises(DataError, match=r"shape \(1099511627776,\)"):
+        store.read("a")
+
+
+def test_links_are_gone_through_once_and_not_into_other_files(tmp_path, noise):
+    elsewhere = written(tmp_path / "b.hdf5", {"secret": noise[:10]})
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        file["disc/one"] = noise[:10]
+        file["disc/one"].attrs["sr_hz"] = RATE
+        file["loop"] = file["/"]  # hard links
+        file["disc/loop"] = file["disc"]
+        file["soft"] = h5py.SoftLink("/")
+        file["nowhere"] = h5py.SoftLink("/nothing")
+        file["outside"] = h5py.ExternalLink(elsewhere.name, "/secret")
+    with AudioStore(path) as store:
+        assert store.keys() == ["disc/one"]
+        assert store.info("loop/disc/one").n_samples == 10
+        assert "outside" not in store
+        for key in ("outside", "nowhere"):
+            with pytest.raises(DataError, match="no such track"):
+                store.read(key)
+
+
+@pytest.mark.parametrize("key", ["a\0b", "\0", "", "\ud800", None, 7])
+def test_names_that_hdf5_cannot_look_for_are_no_tracks(tmp_path, noise, key):
+    store = AudioStore(written(tmp_path / "a.hdf5", {"a": noise[:10]}))
+    assert key not in store
+    for ask in (store.read, store.info, store.read_feature):
+        with pytest.raises(DataError, match="no such track"):
+            ask(key)
+
+
+# ---- Features ----
+
+BAD_RATES = ["abc", 0.0, -1.0, np.nan, np.inf, 1e6, [1.0, 2.0], h5py.Empty("f8")]
+
+
+@pytest.mark.parametrize("rate_hz", BAD_RATES, ids=str)
+def test_refuses_a_bad_frame_rate(raw, rate_hz):
+    store = raw(np.zeros((12, 5)), frame_rate_hz=rate_hz)
+    with pytest.raises(DataError, match=r"track 'a\.wav': got frame_rate_hz="):
+        store.read_feature("a.wav")
+
+
+@pytest.mark.parametrize("rate_hz", [*BAD_RATES[:6], None])
+def test_writer_refuses_a_bad_frame_rate(tmp_path, rate_hz):
+    path = tmp_path / "a.hdf5"
+    with pytest.raises(DataError, match="frame_rate_hz="), AudioStoreWriter(path) as store:
+        store.append_feature("a", np.zeros((12, 5)), rate_hz)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_refuses_features_that_float32_cannot_hold(raw, value):
+    store = raw(np.full((12, 5), value), frame_rate_hz=43.0)
+    with pytest.raises(DataError, match="not finite in float32"):
+        store.read_feature("a.wav")
+
+
+@pytest.mark.parametrize("stated", [False, True])
+@pytest.mark.parametrize("n_frames", [5, 12, 40])
+def test_published_features_are_turned_and_get_a_rate(raw, stated, n_frames):
+    """Cover1000 and Da-TACOS: (frames, 12), and no rate in the file."""
+    values = np.random.default_rng(0).uniform(0, 1, (12, n_frames))
+    attributes = {"frame_rate_hz": 43.0} if stated else {}
+    ours = stated and n_frames == 12  # what states its rate is taken to be as dl101 writes it
+    store = raw(values if ours else values.T, **attributes)
+    found, rate_hz = store.read_feature("a.wav", n_bins=12, frame_rate_hz=10.8)
+    np.testing.assert_array_equal(found, values.astype(np.float32))
+    assert rate_hz == (43.0 if stated else 10.8)
+    assert found.flags.c_contiguous
+    with pytest.raises(DataError, match=r"\(84, frames\)"):
+        store.read_feature("a.wav", n_bins=84, frame_rate_hz=10.8)
+    if not stated:
+        with pytest.raises(DataError, match="give frame_rate_hz"):
+            store.read_feature("a.wav", n_bins=12)
+
+
 def test_same_tracks_same_bytes(tmp_path, noise):
     tracks = {"b": noise, "a": noise[:50]}
     digests = {
@@ -255,6 +365,9 @@ def test_nothing_is_there_before_the_end_or_after_an_error(tmp_path, noise):
         ("a", np.ones(3), RATE, "taken"),
         ("", np.ones(3), RATE, "name"),
         ("x/y", np.ones(3), RATE, "slash"),
+        ("x\0y", np.ones(3), RATE, "NUL"),
+        ("x\ud800", np.ones(3), RATE, "name"),
+        (7, np.ones(3), RATE, "name"),
         (".", np.ones(3), RATE, "name"),
         ("b", np.ones(0), RATE, "not empty"),
         ("b", np.ones((3, 2)), RATE, "shape (3, 2)"),
@@ -264,6 +377,8 @@ def test_nothing_is_there_before_the_end_or_after_an_error(tmp_path, noise):
         ("b", np.ones(3), 22.05, "sample_rate=22.05"),
         ("b", np.ones(3), 0, "sample_rate=0"),
         ("b", np.ones(3), np.nan, "sample_rate=nan"),
+        ("b", np.ones(3), "abc", "sample_rate=abc"),
+        ("b", np.ones(3), None, "sample_rate=None"),
     ],
 )
 def test_writer_refuses(tmp_path, key, audio, rate, words):

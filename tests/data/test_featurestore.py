@@ -162,3 +162,34 @@ def test_frames_that_are_not_finite_are_refused(tmp_path, values):
             store.read_frames("a", 5, 12)
         with pytest.raises(DataError, match="frame_rate_hz"):
             store.frame_rate_hz("b")
+
+
+@pytest.mark.parametrize("rate_hz", ["abc", 0.0, np.nan, 1e6])
+def test_refuses_a_bad_frame_rate(tmp_path, values, rate_hz):
+    path = tmp_path / "f.hdf5"
+    with pytest.raises(DataError, match="frame_rate_hz="), FeatureStoreWriter(path) as writer:
+        writer.append("a", values, rate_hz)
+    with h5py.File(path, "w") as file:
+        file["a"] = values
+        file["a"].attrs["frame_rate_hz"] = rate_hz
+    with FeatureStore(path) as store, pytest.raises(DataError, match="frame_rate_hz="):
+        store.frame_rate_hz("a")
+
+
+@pytest.mark.parametrize("key", ["a\0b", "\ud800", 7])
+def test_refuses_a_name_that_hdf5_cannot_store(tmp_path, values, key):
+    path = tmp_path / "f.hdf5"
+    with pytest.raises(DataError, match="a name"), FeatureStoreWriter(path) as writer:
+        writer.append(key, values, 43.0)
+
+
+def test_refuses_what_is_no_feature_of_float32(tmp_path):
+    path = tmp_path / "f.hdf5"
+    with h5py.File(path, "w") as file:
+        file["large"] = np.full((12, 5), 1e300)
+        file["audio"] = np.zeros(5)
+    with FeatureStore(path) as store:
+        with pytest.raises(DataError, match="not finite"):
+            store.read_frames("large")
+        with pytest.raises(DataError, match=r"bins, frames"):
+            store.read_frames("audio")

@@ -632,10 +632,12 @@ def test_pairs_of_audio_are_used_as_they_are(get, name, server, monkeypatch):
 
 @pytest.mark.parametrize("name", COVERS)
 @pytest.mark.parametrize("transposed", [False, True])
-def test_covers_are_read_as_features(get, cache, name, transposed):
+@pytest.mark.parametrize("stated_hz", [None, 21.5])
+def test_covers_are_read_as_features(get, cache, name, transposed, stated_hz):
     """Published as (frames, 12), without a rate: read as (12, frames) at CREMA's rate."""
     values = np.random.default_rng(0).uniform(0, 1, (12, 40)).astype(np.float32)
-    store = hdf5({"174702": (values if transposed else values.T, {})})
+    attributes = {} if stated_hz is None else {"frame_rate_hz": stated_hz}
+    store = hdf5({"174702": (values if transposed else values.T, attributes)})
     fields = {"work-id": [{"value": 1}], "info": [], "title": [{"value": "Come on"}]}
     contents = zipped([(f"{name}_feat.hdf5", store)]), annotations("174702", **fields)
     pair = get(name, *contents, hashes=False)
@@ -643,7 +645,7 @@ def test_covers_are_read_as_features(get, cache, name, transposed):
     with AudioStore(pair.audio) as read:
         found, frame_rate_hz = read.read_feature("174702")
     assert np.array_equal(found, values)
-    assert frame_rate_hz == pytest.approx(10.7666, abs=1e-4)
+    assert frame_rate_hz == pytest.approx(stated_hz or 10.7666, abs=1e-4)
     (entry,) = pyjama.read(pair.annotations)
     assert entry.first("work-id") == 1 and entry.first("title") == "Come on"
     assert left(cache, name) == set()
@@ -672,6 +674,8 @@ def test_features_fetched_by_an_earlier_version_are_converted(get, cache, server
     [
         ({"174702": (np.ones((40, 13)), {})}, r"\(40, 13\)"),
         ({"174702": (np.full((40, 12), np.nan), {})}, "not finite"),
+        ({"174702": (np.full((40, 12), 1e300), {})}, "not finite"),
+        ({"174702": (np.ones((40, 12)), {"frame_rate_hz": "abc"})}, "frame_rate_hz=abc"),
         ({"other": (np.ones((40, 12)), {})}, "0 readable tracks"),
     ],
 )
