@@ -384,7 +384,7 @@ class _Rules:
         dictionary = definition.dictionary
         if dictionary is None:
             return
-        numbers = all(type(value) in (int, float) for value in dictionary)
+        numbers = all(_is_number(value) for value in dictionary)
         texts = all(type(value) is str for value in dictionary)
         if texts and self.content != "numeric":
             self.labels = frozenset(dictionary)
@@ -445,7 +445,7 @@ def _collection(plain: object, path: Path) -> Collection:
         got = f"a collection with the keys {sorted(collection)}"
         place.fail(got, "the key 'entry' with a list", "add one entry per track")
     version = plain.get("schemaversion", PUBLISHED_VERSION)
-    if type(version) not in (int, float):
+    if not _is_number(version):
         place.fail(f"schemaversion {version!r}", "a number", f"write {PUBLISHED_VERSION}")
     declared = collection.get("descriptiondefinition")
     if not isinstance(declared, dict):
@@ -615,6 +615,8 @@ def _list_atoms(
         and all(type(v) in (str, int, float) for v in value)
     ):  # one label made of text and numbers
         proxy = _scalar_atom("", raw, _unchecked(rules), place)
+        if not all(type(v) is str or _is_number(v) for v in value):
+            place.fail(f"the label {_short(value)}", "text and finite numbers", "correct the label")
         mixed = tuple(v if type(v) is str else float(v) for v in value)
         return [Atom(mixed, proxy.time, proxy.duration, proxy.confidence)]
     matrix = _array(value, "value", place)
@@ -634,6 +636,13 @@ def _labels(values: NDArray, raw: dict, rules: _Rules, place: _Place) -> list[At
     if values.ndim != 2 or values.shape[0] != 1:
         place.fail(f"a table of shape {values.shape}", "one row of values", "use an atom per value")
     row = values[0].tolist()
+    for value in row:
+        if type(value) not in (str, int, float):
+            place.fail(
+                f"{_kind(value)} among the values",
+                "text or numbers",
+                "leave out the value, its time and its duration",
+            )
     columns = {}
     for key in ("time", "duration", "confidence"):
         column = raw.get(key)
@@ -657,10 +666,10 @@ def _matrix_atom(
         place.fail(f"an array of shape {matrix.shape}", "a matrix (rows, frames)", "reshape it")
     if np.isinf(matrix).any():
         place.fail("an infinite value", "numbers, or null for unvoiced frames", "write null")
-    if rules.limits is not None:
-        for extreme in (np.nanmin(matrix), np.nanmax(matrix)):
-            if not np.isnan(extreme):
-                rules.check_number(float(extreme), place)
+    voiced = matrix[~np.isnan(matrix)]
+    if rules.limits is not None and voiced.size:
+        for extreme in (voiced.min(), voiced.max()):
+            rules.check_number(float(extreme), place)
     time = raw.get("time")
     time = shared_time if time is None else time
     if time is None:
@@ -692,6 +701,8 @@ def _matrix_atom(
     confidence = raw.get("confidence")
     if isinstance(confidence, list | np.ndarray):
         confidence = _floats(_array(confidence, "confidence", place), "confidence", place)
+        if np.isinf(confidence).any():
+            place.fail("an infinite confidence", "numbers, or null", "correct the confidence")
     elif confidence is not None:
         confidence = _number(confidence, "confidence", place)
     return Atom(matrix, time, None, confidence)
@@ -718,7 +729,7 @@ def _floats(array: NDArray, key: str, place: _Place) -> NDArray[np.float64]:
 def _number(value: object, key: str, place: _Place) -> float:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    if type(value) not in (int, float) or not -inf < value < inf:
+    if not _is_number(value):
         place.fail(f"{key} {_short(value)}", "a finite number", f"correct the {key}")
     return float(value)
 
@@ -812,6 +823,11 @@ def _same(left: object, right: object) -> bool:
             and np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
         )
     return left == right
+
+
+def _is_number(value: object) -> bool:
+    """Return whether a value is a finite number (true is none)."""
+    return type(value) in (int, float) and -inf < value < inf
 
 
 def _kind(value: object) -> str:

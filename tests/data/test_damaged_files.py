@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import json
 
 import h5py
 import numpy as np
 import pytest
 
+from dl101.data import pyjama
 from dl101.data.featurestore import FeatureStore
 from dl101.errors import Dl101Error
 
@@ -220,3 +223,127 @@ def test_odd_structures_of_hdf5(store_bytes, tmp_path, part):
                     change(file, rng)
         others += read_all(path) != usual
     assert others > N_INPUTS / 3
+
+
+# ---- .pyjama ----
+
+
+def valid_collection():
+    """Return a small collection with every extent and every layout in circulation."""
+    curve = {"value": [[60.0, None, 61.5], [0, 48, 48.5]], "time": [0.0, 0.01, 0.02]}
+    dictionary = {"typeContent": "text", "typeExtent": "segment", "dictionary": ["C:maj", "N"]}
+    definitions = {
+        "filepath": {"typeExtent": "global", "typeContent": "text"},
+        "chord": dictionary | {"typeConstraint": "valueInDictionary"},
+        "beat": {"type_extent": "marker", "type_content": "numeric"},
+        "f0multi": {"typeExtent": "breakpoint", "typeContent": "numeric", "rowName": ["a", "b"]},
+        "tempo": {
+            "typeExtent": "global",
+            "typeContent": "numeric",
+            "typeConstraint": "valueInDictionary",
+            "dictionary": [20, 400],
+        },
+    }
+    entries = [
+        {
+            "filepath": [{"value": f"{number}.wav"}],
+            "title": [{"value": "A title"}, {"value": ""}],
+            "tempo": [{"value": 120.5, "confidence": 0.5}],
+            "pitchmidi": [{"value": 60, "time": 0.0, "duration": 0.5}],
+            "chord": [{"value": ["C:maj", "N"], "time": [0.0, 1.0], "duration": [1.0, 1.0]}],
+            "beat": [{"value": [1, 2], "time": [0.1, 0.6]}, {"value": 3, "time": 1.1}],
+            "f0multi": [curve | {"confidence": [0.1, 0.2, 0.3]}],
+            "mixed": [{"value": ["a", 1], "time": 0.5}],
+        }
+        for number in range(2)
+    ]
+    collection = {"descriptiondefinition": definitions, "entry": entries}
+    return {"collection": collection, "schemaversion": 1.31}
+
+
+ODD = [
+    *(None, True, "", "text", "\0", "\ud800", 0, -1, 1e-300, 2**70, 10**400, float("nan")),
+    *(
+        float("inf"),
+        [],
+        {},
+        [None],
+        [None, 1.0],
+        [[1], [2, 3]],
+        [[]],
+        [[[1.0]]],
+        [True],
+        ["a", None],
+    ),
+    *(
+        [{}],
+        {"value": None},
+        {"value": None, "time": 1.0},
+        {"value": [1, None], "time": [0.0, 1.0]},
+    ),
+    *({"value": 1, "time": [1.0]}, {"value": [[None, None]], "time": [0, 1]}, ["a", 1, None]),
+]
+
+
+def places(node):
+    """Yield (container, key) of every value below a node."""
+    for key in node if isinstance(node, dict) else range(len(node)):
+        yield node, key
+        if isinstance(node[key], dict | list):
+            yield from places(node[key])
+
+
+def changed_tree(rng, plain):
+    """Change a few places of a JSON tree: another value, another name, less, more, elsewhere."""
+    for _ in range(int(rng.integers(1, 4))):
+        everywhere = list(places(plain))
+        if not everywhere:
+            break
+        container, key = everywhere[rng.integers(len(everywhere))]
+        kind = rng.integers(6)
+        if kind <= 1:
+            container[key] = copy.deepcopy(ODD[rng.integers(len(ODD))])
+        elif kind == 2:
+            del container[key]
+        elif kind == 3:
+            other, its_key = everywhere[rng.integers(len(everywhere))]
+            container[key] = copy.deepcopy(other[its_key])
+        elif isinstance(container, list):
+            container.insert(0, copy.deepcopy(ODD[rng.integers(len(ODD))]))
+        else:
+            names = ["filepath", "value", "time", "duration", "typeExtent", "entry", "\0"]
+            container[names[rng.integers(len(names))]] = container.pop(key)
+    return plain
+
+
+def accepted(path):
+    """Return whether a file is read; what is read is also written, and read again as it was."""
+    try:
+        collection = pyjama.read(path)
+    except Dl101Error:
+        return False
+    for entry in collection:
+        for name in entry.fields:
+            with contextlib.suppress(Dl101Error):  # a field of another extent
+                entry.segments(name)
+    again = path.with_name("again.pyjama")
+    with contextlib.suppress(Dl101Error):
+        pyjama.write(again, collection)
+        assert pyjama.read(again) == collection
+    return True
+
+
+@pytest.mark.parametrize("damage", ["tree", "bytes"])
+@pytest.mark.parametrize("part", range(N_PARTS))
+def test_damaged_annotations(tmp_path, part, damage):
+    rng = np.random.default_rng(part)
+    path = tmp_path / "damaged.pyjama"
+    path.write_text(json.dumps(valid_collection()), encoding="utf-8")
+    assert accepted(path)
+    n_accepted = 0
+    for _ in range(N_INPUTS // 2):
+        plain = valid_collection()
+        content = json.dumps(changed_tree(rng, plain) if damage == "tree" else plain).encode()
+        path.write_bytes(damaged(rng, content) if damage == "bytes" else content)
+        n_accepted += accepted(path)
+    assert 0 < n_accepted < N_INPUTS // 2

@@ -234,6 +234,9 @@ def test_refuses_a_missing_file(tmp_path):
         (track(x=["a"]), "field 'x', atom 0: got text"),
         (track(x=[{"value": 1}, {"time": 1}, {"value": 3}]), "field 'x', atom 1"),
         (track(x=[{"value": None, "time": 1}]), "field 'x', atom 0: got null"),
+        (track(x=[{"value": [1, None], "time": [0, 1], "duration": [1, 1]}]), "null among the"),
+        (track(x=[{"value": ["a", float("inf")], "time": 1}]), "finite numbers"),
+        (track(x=[{"value": [[1, 2]], "time": [0, 1], "confidence": [0, float("inf")]}]), "confid"),
         (track(x=[{"value": True}]), "true or false"),
         (track(x=[{"value": {}}]), "an object"),
         (track(x=[{"value": float("nan")}]), "got nan"),
@@ -281,6 +284,10 @@ def test_refuses_bad_entries(store, bad, words):
         (one("marker", "numeric"), {"value": 1}, "got no time"),
         (one("segment", "numeric"), {"value": 1}, "got no time"),
         (one("segment", "numeric"), {"value": 1, "time": 0}, "got no duration"),
+        (one("marker", "numeric"), {"value": [1, None], "time": [0, 1]}, "got null among"),
+        (one("marker", "text"), {"value": ["a", None], "time": [0, 1]}, "got null among"),
+        (one("marker", "numeric"), {"value": [1, {}], "time": [0, 1]}, "an object among"),
+        (one("marker", "numeric"), {"value": [True, False], "time": [0, 1]}, "true or false among"),
         (one("breakpoint", "numeric"), {"value": 1, "time": 0}, "expected a matrix"),
         (one("breakpoint", "numeric"), {"value": [[1, 2]]}, "a matrix without times"),
         (one("global", "text", "valueInDictionary", ["a", "b"]), {"value": "c"}, "got 'c'"),
@@ -308,6 +315,7 @@ def test_refuses_what_contradicts_its_definition(store, definition, atom, words)
         ({"x": {"typeContent": "number"}}, "'number'"),
         (one("global", "numeric", "valueInDictionary", ["a"]), "dictionary ('a',)"),
         (one("global", "text", "valueInDictionary", [1, 2]), "dictionary (1, 2)"),
+        (one("global", "numeric", "valueInDictionary", [0, float("inf")]), "dictionary (0, inf)"),
     ],
 )
 def test_refuses_bad_definitions(store, definition, words):
@@ -315,6 +323,19 @@ def test_refuses_bad_definitions(store, definition, words):
     with pytest.raises(DataError) as caught:
         pyjama.read(path)
     assert f"{path}, field 'x'" in str(caught.value) and words in str(caught.value)
+
+
+def test_refuses_a_version_that_is_no_number(store):
+    with pytest.raises(DataError, match="schemaversion nan"):
+        pyjama.read(store([track()], version=float("nan")))
+
+
+def test_a_curve_that_is_silent_throughout_is_within_every_dictionary(store):
+    definition = one("breakpoint", "numeric", "valueInDictionary", [0, 127])
+    (entry,) = pyjama.read(
+        store([track(x=[{"value": [[None, None]], "time": [0, 1]}])], definition)
+    )
+    assert np.isnan(entry.first("x")).all()
 
 
 # ---- Writing -----------------------------------------------------------------------------------
