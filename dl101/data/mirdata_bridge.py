@@ -6,7 +6,8 @@ files are laid out. It must have downloaded the dataset before; nothing is downl
 Conventions: a track is keyed by mirdata's identifier, a slash written as ``+++``. An annotation
 becomes the field of its kind (``beat``, ``chord``, ``pitchmidi``, ``f0``, ...) where its name is
 the usual one, and ``<field>-<name>`` where a track has another of that kind. Text and numbers hold
-for the whole track, under their own names. Whatever has no place in a .pyjama file is reported.
+for the whole track, under their own names. Whatever has no place in a .pyjama file is reported, and
+so is a track or an annotation that cannot be read or is malformed: the others are converted.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from dl101.progress import progress as progress_bar
 from dl101.units import hz_to_midi
 
 Atoms = tuple[pyjama.Atom, ...]
+
+_REASONS_SHOWN = 5
 
 # Which of several recordings of a track is taken, best first; the others are reported.
 _AUDIO = ("audio", "mix_audio", "audio_mix", "audio_mono", "audio_mic")
@@ -129,16 +132,26 @@ def convert(
     entries = []
     with AudioStoreWriter(report.audio) as store:
         for track_id in progress_bar(track_ids, "converting", enabled=progress):
-            track = dataset.track(track_id)
+            try:
+                track = dataset.track(track_id)
+            except Exception as error:  # any loader may fail in its own way
+                report.left_out[f"tracks: {track_id!r} ({type(error).__name__}: {error})"] += 1
+                continue
             audio = _audio(track, report)
             if audio is None:
                 continue
             key = str(track_id).replace("/", FOLDER_MARK)
-            store.append(key, *audio)
+            try:
+                store.append(key, *audio)
+            except DataError as error:
+                report.left_out[f"tracks: {track_id!r} ({error.got})"] += 1
+                continue
             entries.append(pyjama.Entry(key, len(entries), dict(_fields(track, report))))
         report.n_tracks = len(entries)
         if not entries:
-            reasons = "; ".join(sorted(report.left_out)) or "no tracks"
+            reasons = sorted(report.left_out) or ["no tracks"]
+            more = ["..."] if len(reasons) > _REASONS_SHOWN else []
+            reasons = "; ".join([*reasons[:_REASONS_SHOWN], *more])
             raise DataError(
                 f"mirdata dataset {name!r} in {dataset.data_home}",
                 got=f"no track with audio ({reasons})",
@@ -146,7 +159,9 @@ def convert(
                 hint=f"{hint}, or give its folder with --data-home",
             )
         # Inside the block: if the annotations cannot be written, the audio is not either.
-        pyjama.write(report.annotations, pyjama.Collection(tuple(_uniform(entries))))
+        pyjama.write(
+            report.annotations, pyjama.Collection(tuple(_valid(_uniform(entries), report)))
+        )
     return report
 
 
@@ -169,7 +184,7 @@ def _names(track: Any) -> list[str]:
     return [n for n in names if not callable(getattr(type(track), n, None))]
 
 
-def _audio(track: Any, report: Converted) -> tuple[NDArray[np.float32], int] | None:
+def _audio(track: Any, report: Converted) -> tuple[NDArray[np.float32], float] | None:
     """Return the samples and the rate of a track, or None where there are none."""
     offered = [name for name in _names(track) if "audio" in name]
     chosen = next((name for name in (*_AUDIO, *offered) if name in offered), None)
@@ -190,11 +205,12 @@ def _audio(track: Any, report: Converted) -> tuple[NDArray[np.float32], int] | N
     if samples.dtype.kind != "f" or not samples.size or not np.isfinite(samples).all():
         report.left_out[f"tracks: {chosen} holds no finite samples"] += 1
         return None
-    return samples, int(rate)
+    return samples, rate
 
 
 def _fields(track: Any, report: Converted) -> Iterator[tuple[str, Atoms]]:
     """Yield the fields of a track: each annotation, and each text or number."""
+    taken = set()
     for name in _names(track):
         if "audio" in name:
             continue
@@ -211,7 +227,10 @@ def _fields(track: Any, report: Converted) -> Iterator[tuple[str, Atoms]]:
             except _NoPlaceError as error:
                 report.left_out[f"{label}: {error}"] += 1
                 continue
-            if atoms:
+            if field_name in taken:
+                report.left_out[f"{label}: another annotation is the field {field_name!r}"] += 1
+            elif atoms:
+                taken.add(field_name)
                 yield field_name, atoms
 
 
@@ -231,7 +250,9 @@ def _converted(name: str, value: Any) -> tuple[str, Atoms]:
             field_name = f"{field_name}-{name.replace('_', '-')}"
         try:
             return field_name, tuple(make(value))
-        except (ValueError, TypeError, KeyError) as error:
+        except _NoPlaceError:
+            raise
+        except Exception as error:  # a file that mirdata accepted may hold anything
             raise _NoPlaceError(f"{kind} that cannot be read ({error})") from error
     values = value if isinstance(value, list | tuple) else [value]
     if not all(isinstance(v, str | int | float | np.generic) for v in values):
@@ -262,7 +283,7 @@ def _uniform(entries: Iterable[pyjama.Entry]) -> list[pyjama.Entry]:
     }
 
     def as_text(atom: pyjama.Atom) -> pyjama.Atom:
-        if isinstance(atom.value, str):
+        if not isinstance(atom.value, float):
             return atom
         return pyjama.Atom(f"{atom.value:g}", atom.time, atom.duration, atom.confidence)
 
@@ -277,6 +298,24 @@ def _uniform(entries: Iterable[pyjama.Entry]) -> list[pyjama.Entry]:
         )
         for entry in entries
     ]
+
+
+def _valid(entries: Iterable[pyjama.Entry], report: Converted) -> Iterator[pyjama.Entry]:
+    """Yield entries without the fields that a .pyjama file cannot hold; these are reported."""
+    definitions: dict[str, pyjama.Definition] = {}
+    for entry in entries:
+        kept = {}
+        for name, atoms in entry.fields.items():
+            single = pyjama.Entry(entry.filepath, 0, {name: atoms})
+            try:
+                pyjama.dump_entry(single, definitions)
+            except DataError as error:
+                report.left_out[f"{name}: {error.got}; expected {error.expected}"] += 1
+                continue
+            if name not in definitions:
+                definitions |= pyjama.Collection((single,)).definitions
+            kept[name] = atoms
+        yield pyjama.Entry(entry.filepath, entry.index, kept)
 
 
 # ---- Kinds of annotations ----------------------------------------------------------------------

@@ -257,3 +257,71 @@ def test_same_dataset_gives_the_same_bytes(fake, tmp_path):
     first, second = (convert("fake", tmp_path / part, show=silent) for part in "ab")
     assert first.audio.read_bytes() == second.audio.read_bytes()
     assert first.annotations.read_bytes() == second.annotations.read_bytes()
+
+
+def test_one_bad_track_stops_nothing_and_is_reported(fake, mirdata, tmp_path):
+    good = np.zeros(1000, np.float32)
+    spoilt = np.full(1000, 1e300)  # float64 that float32 cannot hold
+    fake(Track("1", good), Track("2", spoilt), Track("3", good), Track("a/4", good))
+    dataset = mirdata.initialize("fake", data_home=None)
+    make = dataset.track
+    dataset.track_ids += ["0", "a+++4"]
+
+    def track(track_id):
+        if track_id == "0":
+            raise KeyError("not in the index")
+        return make(track_id.replace("+++", "/"))
+
+    dataset.track = track
+    report = convert("fake", tmp_path, show=silent)
+    names = [entry.filepath for entry in pyjama.read(report.annotations)]
+    assert names == ["1", "3", "a+++4"] and report.n_tracks == 3
+    with AudioStore(report.audio) as store:
+        assert store.keys() == names
+    reasons = [what for what in report.left_out if what.startswith("tracks: ")]
+    assert [reason.split()[1] for reason in sorted(reasons)] == ["'0'", "'2'", "'a/4'"]
+    assert "not in the index" in sorted(reasons)[0] and "not finite" in sorted(reasons)[1]
+
+
+def test_a_rate_that_cannot_be_leaves_out_the_track(fake, mirdata, tmp_path, monkeypatch):
+    good = np.zeros(1000, np.float32)
+    fake(*(Track(name, good) for name in "12345"))
+    rates = {"1": np.nan, "2": 22_050.5, "3": 7, "4": "fast", "5": 22_050.0}
+    monkeypatch.setattr(Track, "audio", property(lambda self: (good, rates[self.track_id])))
+    report = convert("fake", tmp_path, show=silent)
+    assert [entry.filepath for entry in pyjama.read(report.annotations)] == ["5"]
+    assert sum(what.startswith("tracks: ") for what in report.left_out) == 4
+
+
+def test_a_bad_annotation_leaves_out_that_field_of_that_track(fake, mirdata, tmp_path):
+    from mirdata import annotations as a
+
+    good = np.zeros(1000, np.float32)
+    curve = a.F0Data(np.array([0.0, 0.01]), "s", np.array([440.0, 330]), "hz", np.ones(2), "binary")
+    falling = a.F0Data(
+        np.array([0.0, 0.01]), "s", np.array([440.0, 330]), "hz", np.ones(2), "binary"
+    )
+    falling.times = np.array([0.01, 0.0])
+    notes = a.NoteData(spans((0, 1)), "s", np.array([60.0]), "midi")
+    early = a.NoteData(spans((0, 1)), "s", np.array([60.0]), "midi")
+    early.intervals = spans((-1, 1))
+    shorter = a.NoteData(spans((0, 1)), "s", np.array([60.0]), "midi")
+    shorter.intervals = np.zeros((2, 3))  # IndexError or ValueError, as one unpacks it
+    fake(
+        Track("1", good, f0=falling, notes=notes, level=np.inf),
+        Track("2", good, f0=curve, notes=early, level=1.0),
+        Track("3", good, f0=curve, notes=shorter, level="loud"),
+        Track("4", good, f0=curve, melody=curve, level=2.0),
+    )
+    report = convert("fake", tmp_path, show=silent)
+    entries = pyjama.read(report.annotations).entries
+    assert [sorted({"f0", "pitchmidi"} & set(entry.fields)) for entry in entries] == [
+        ["pitchmidi"],
+        ["f0"],
+        ["f0"],
+        ["f0"],
+    ]
+    told = " | ".join(report.left_out)
+    for words in ("f0: the time 0.0 of frame 1", "pitchmidi: time -1.0", "notes: NoteData that"):
+        assert words in told
+    assert "melody: another annotation is the field 'f0'" in told
