@@ -30,6 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "data.catalog_entries",
         "data.catalog",
         "data.archive",
+        "data.notelist",
         "data.readers",
         "data.mirdata_bridge",
         "data.harte",
