@@ -26,6 +26,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "data.audiofile",
         "data.audiostore",
         "data.featurestore",
+        "data.pair",
         "data.catalog_record",
         "data.catalog_entries",
         "data.catalog",

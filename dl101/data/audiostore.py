@@ -15,6 +15,7 @@ and at a believable rate.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from dl101.units import seconds_to_samples
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 LOWEST_FRAME_RATE_HZ, HIGHEST_FRAME_RATE_HZ = 0.1, 10_000.0
 FRAME_RATE = "frame_rate_hz"  # the attribute that tells features from audio
+IDENTITY = "identity"  # the attribute of a file by which its annotations know it
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,12 @@ class AudioStore:
         if self._file is not None and self._process == os.getpid():
             self._file.close()
         self._file = None
+
+    @property
+    def identity(self) -> str | None:
+        """What the annotations made for this file call it, or None where it states nothing."""
+        stated = self._opened().attrs.get(IDENTITY)
+        return stated if isinstance(stated, str) else None
 
     def keys(self) -> list[str]:
         """Return the names of all tracks, sorted."""
@@ -284,13 +292,31 @@ class AudioStoreWriter:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             temporary = stack.enter_context(replacing(self.path))
-            self._file = stack.enter_context(h5py.File(temporary, "w"))
+            self._file = stack.enter_context(h5py.File(temporary, "w", locking=False))
+            stack.push(self._completed)
             self._stack = stack.pop_all()
+        self._digest = hashlib.sha256()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file = None
         self._stack.__exit__(*error)
+
+    def _completed(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.finish()
+        finally:
+            self._file = None
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that was added so far: names, rates and values, in their order."""
+        return self._digest.hexdigest()[:20]
+
+    def finish(self) -> None:
+        """Bring all that was added to the disk; the file takes its place when the block ends."""
+        self._file.attrs[IDENTITY] = self.identity
+        self._file.flush()
 
     def append(self, key: str, audio: ArrayLike, sample_rate: int) -> None:
         """Add a track.
@@ -374,6 +400,8 @@ class AudioStoreWriter:
         # Without track_times=False, the time of day would be part of the bytes.
         array = self._file.create_dataset(key, data=values, track_times=False)
         array.attrs[attribute] = rate
+        self._digest.update(f"{key}\n{attribute}={rate!r}\n{values.shape}\n".encode())
+        self._digest.update(np.ascontiguousarray(values))
 
     def _fail(self, key: str, got: object, expected: object, hint: str) -> NoReturn:
         raise DataError(f"{self.path}, track {key!r}", got=got, expected=expected, hint=hint)

@@ -124,7 +124,7 @@ class FeatureStoreWriter:
 
     def __enter__(self) -> Self:
         self._replacing = replacing(self.path)
-        self._file = h5py.File(self._replacing.__enter__(), "w")
+        self._file = h5py.File(self._replacing.__enter__(), "w", locking=False)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dl101.data import pyjama
-from dl101.data.audiostore import AudioStoreWriter
 from dl101.data.catalog import DATASETS
 from dl101.data.fetch import describe
+from dl101.data.pair import replacing_pair
 from dl101.data.readers import FOLDER_MARK
 from dl101.errors import ConfigError, DataError, did_you_mean
 from dl101.progress import progress as progress_bar
@@ -124,10 +124,10 @@ def convert(
         raise DataError(
             f"mirdata dataset {name!r}", got=str(error), expected="an index of tracks", hint=hint
         ) from error
-    directory = Path(directory)
+    directory = Path(directory).expanduser()
     report = Converted(directory / f"{name}_audio.hdf5", directory / f"{name}.pyjama")
     entries = []
-    with AudioStoreWriter(report.audio) as store:
+    with replacing_pair(report.audio, report.annotations) as (store, annotations):
         for track_id in progress_bar(track_ids, "converting", enabled=progress):
             track = dataset.track(track_id)
             audio = _audio(track, report)
@@ -145,8 +145,8 @@ def convert(
                 expected="the audio files of the dataset",
                 hint=f"{hint}, or give its folder with --data-home",
             )
-        # Inside the block: if the annotations cannot be written, the audio is not either.
-        pyjama.write(report.annotations, pyjama.Collection(tuple(_uniform(entries))))
+        collection = pyjama.Collection(tuple(_uniform(entries)), audio_identity=store.identity)
+        pyjama.write(annotations, collection)
     return report
 
 
