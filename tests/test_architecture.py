@@ -23,6 +23,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "data to arrays": (
         "data.cache",
         "data.pyjama",
+        "data.containers",
         "data.audiofile",
         "data.audiostore",
         "data.featurestore",

@@ -9,14 +9,15 @@ for the channels. Unless asked otherwise, the mean over channels is returned.
 A dataset may hold features instead of audio (chroma of cover songs): arrays (bins, frames) whose
 frame rate in Hz is the attribute ``frame_rate_hz``; :meth:`AudioStore.read_feature` reads them.
 
-Every check is made at the door: what is read is finite, not empty, exactly as long as asked for,
-and at a believable rate.
+Every check is made at the door: what is read is not empty, exactly as long as asked for, and
+follows the rules of :mod:`dl101.data.audiofile`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,18 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dl101.data.cache import replacing
+from dl101.data.audiofile import (
+    RATES,
+    as_channels,
+    believable_rate,
+    check_samples,
+    time_axis_of,
+    to_mono,
+)
+from dl101.data.cache import existing, replacing
 from dl101.errors import DataError, did_you_mean
 from dl101.units import seconds_to_samples
 
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 LOWEST_FRAME_RATE_HZ, HIGHEST_FRAME_RATE_HZ = 0.1, 10_000.0
 FRAME_RATE = "frame_rate_hz"  # the attribute that tells features from audio
 IDENTITY = "identity"  # the attribute of a file by which its annotations know it
@@ -62,7 +70,7 @@ class AudioStore:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = existing(path)
         self._file: h5py.File | None = None
         self._process = 0
         self._opened()
@@ -114,7 +122,7 @@ class AudioStore:
         return sorted(_array_names(self._opened()))
 
     def __contains__(self, key: str) -> bool:
-        return isinstance(self._opened().get(key), h5py.Dataset)
+        return self._find(key) is not None
 
     def info(self, key: str) -> AudioInfo:
         """Return the length and rate of a track.
@@ -183,19 +191,10 @@ class AudioStore:
                 "shorten the span or leave duration_s out to read to the end",
             )
         span = (slice(None),) * time_axis + (slice(start, stop),)
-        audio = _as_channels(array[span], time_axis)
-        finite = np.isfinite(audio).all(axis=0)
-        if not finite.all():
-            first = start + int(np.argmin(finite))
-            self._fail(
-                key,
-                f"a sample that is not finite at {first / sample_rate:.3f} s (sample {first})",
-                "finite samples",
-                "leave the track out or make the file again",
-            )
-        if mono:
-            audio = audio[0] if len(audio) == 1 else audio.mean(axis=0, dtype=np.float64)
-        return audio.astype(np.float32, copy=False), sample_rate
+        audio = as_channels(array[span], time_axis)
+        what = f"{self.path}, track {key!r}"
+        check_samples(audio, sample_rate, what, start=start)
+        return (to_mono(audio, what) if mono else audio), sample_rate
 
     def read_feature(self, key: str) -> tuple[NDArray[np.float32], float]:
         """Return a stored feature.
@@ -221,10 +220,19 @@ class AudioStore:
             self._fail(key, got, "finite values (bins, frames)", "make the file again")
         return values.astype(np.float32, copy=False), float(array.attrs[FRAME_RATE])
 
+    def _find(self, key: str) -> h5py.Dataset | None:
+        """Return the array of a name, in whichever spelling of Unicode it is kept."""
+        array = self._opened().get(key)
+        if array is None and not key.isascii():
+            wanted = unicodedata.normalize("NFC", key)
+            names = (n for n in self.keys() if unicodedata.normalize("NFC", n) == wanted)
+            array = self._opened().get(next(names, key))
+        return array if isinstance(array, h5py.Dataset) else None
+
     def _array(self, key: str) -> h5py.Dataset:
         """Return the array of an entry, checked to be one of numbers."""
-        array = self._opened().get(key)
-        if not isinstance(array, h5py.Dataset):
+        array = self._find(key)
+        if array is None:
             keys = self.keys()
             self._fail(
                 key,
@@ -244,25 +252,16 @@ class AudioStore:
         if array.ndim not in (1, 2) or not array.size:
             hint = "leave the track out or make the file again"
             self._fail(key, f"an array of shape {array.shape}", "(n_samples,), not empty", hint)
-        time_axis = 1 if array.ndim == 2 and array.shape[0] <= array.shape[1] else 0
-        return array, time_axis, array.shape, self._rate(key, array)
+        return array, time_axis_of(array.shape), array.shape, self._rate(key, array)
 
     def _rate(self, key: str, array: h5py.Dataset) -> int:
         found = {name: array.attrs[name] for name in ("sr_hz", "sr") if name in array.attrs}
         rates = set()
         for name, stored in found.items():
-            try:
-                rate = float(np.asarray(stored).item())
-            except (TypeError, ValueError):
-                rate = np.nan
-            if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ or rate != int(rate):
-                self._fail(
-                    key,
-                    f"{name}={stored}",
-                    f"whole hertz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}",
-                    f"correct the attribute {name!r}",
-                )
-            rates.add(int(rate))
+            rate = believable_rate(stored)
+            if rate is None:
+                self._fail(key, f"{name}={stored}", RATES, f"correct the attribute {name!r}")
+            rates.add(rate)
         if len(rates) != 1:
             got = f"two rates, {found}" if rates else f"the attributes {sorted(array.attrs)}"
             self._fail(key, got, "one sampling rate", "set the attribute 'sr_hz' in Hz")
@@ -344,15 +343,11 @@ class AudioStoreWriter:
                 "floats, mono (n_samples,) or stereo (2, n_samples), not empty",
                 "put the channels first and scale integers to [-1, 1]",
             )
-        rate = float(sample_rate)
-        if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ or rate != int(rate):
-            self._fail(
-                key,
-                f"sample_rate={sample_rate}",
-                f"whole hertz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}",
-                "give the rate in Hz",
-            )
-        self._add(key, samples, "sr_hz", int(rate))
+        rate = believable_rate(sample_rate)
+        if rate is None:
+            self._fail(key, f"sample_rate={sample_rate}", RATES, "give the rate in Hz")
+        check_samples(samples, rate, f"{self.path}, track {key!r}")
+        self._add(key, samples, "sr_hz", rate)
 
     def append_feature(self, key: str, values: ArrayLike, frame_rate_hz: float) -> None:
         """Add a feature (bins, frames) instead of audio; kept as float32.
@@ -416,13 +411,3 @@ def _array_names(group: h5py.Group, prefix: str = "") -> list[str]:
         elif isinstance(item, h5py.Dataset):
             names.append(prefix + name)
     return names
-
-
-def _as_channels(samples: NDArray, time_axis: int) -> NDArray[np.float32]:
-    """Return samples as float32 (channels, samples), integers scaled to [-1, 1)."""
-    kind = samples.dtype.kind
-    if kind != "f":
-        half = 2.0 ** (8 * samples.dtype.itemsize - 1)
-        samples = (samples / half - (kind == "u")).astype(np.float32)
-    samples = samples[None] if samples.ndim == 1 else np.moveaxis(samples, time_axis, 1)
-    return samples.astype(np.float32, copy=False)

@@ -21,6 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dl101.data import pyjama
+from dl101.data.audiofile import (
+    as_channels,
+    believable_rate,
+    check_samples,
+    time_axis_of,
+    to_mono,
+)
 from dl101.data.catalog import DATASETS
 from dl101.data.fetch import describe
 from dl101.data.pair import replacing_pair
@@ -185,12 +192,24 @@ def _audio(track: Any, report: Converted) -> tuple[NDArray[np.float32], int] | N
     except Exception as error:  # any loader may fail in its own way on a missing file
         report.left_out[f"tracks: no {chosen} ({type(error).__name__})"] += 1
         return None
-    if samples.ndim == 2 and samples.shape[0] != 2:
-        samples = samples.mean(axis=0)
-    if samples.dtype.kind != "f" or not samples.size or not np.isfinite(samples).all():
-        report.left_out[f"tracks: {chosen} holds no finite samples"] += 1
-        return None
-    return samples, int(rate)
+    known_rate = believable_rate(rate)
+    if samples.ndim not in (1, 2) or not samples.size or samples.dtype.kind not in "fiu":
+        reason = f"{chosen} is {samples.dtype} of shape {samples.shape}"
+    elif known_rate is None:
+        reason = f"{chosen} has the rate {rate}"
+    else:
+        audio = as_channels(samples, time_axis_of(samples.shape))
+        what = f"track {track.track_id}, {chosen}"
+        try:
+            check_samples(audio, known_rate, what)
+        except DataError as error:
+            reason = f"{chosen} holds {error.got}"
+        else:
+            # Two channels stay two, unless a recording is too short to tell them from samples.
+            stereo = audio.shape[0] == 2 < audio.shape[1]
+            return audio if stereo else to_mono(audio, what), known_rate
+    report.left_out[f"tracks: {reason}"] += 1
+    return None
 
 
 def _fields(track: Any, report: Converted) -> Iterator[tuple[str, Atoms]]:
