@@ -28,6 +28,7 @@ from dl101.data.audiofile import (
     time_axis_of,
     to_mono,
 )
+from dl101.data.cache import existing
 from dl101.data.catalog import DATASETS
 from dl101.data.fetch import describe
 from dl101.data.pair import replacing_pair
@@ -123,7 +124,8 @@ def convert(
     for entry in DATASETS.values():
         if entry.mirdata_name == name:
             show(describe(entry))
-    dataset = mirdata.initialize(name, data_home=None if data_home is None else str(data_home))
+    home = None if data_home is None else str(existing(data_home))
+    dataset = mirdata.initialize(name, data_home=home)
     hint = f"download it first, in Python: mirdata.initialize({name!r}).download()"
     try:
         track_ids = sorted(dataset.track_ids)
@@ -153,7 +155,7 @@ def convert(
                 hint=f"{hint}, or give its folder with --data-home",
             )
         collection = pyjama.Collection(tuple(_uniform(entries)), audio_identity=store.identity)
-        pyjama.write(annotations, collection)
+        pyjama.write(annotations, collection, in_place=True)
     return report
 
 

@@ -75,8 +75,9 @@ def replacing_pair(
     Yields
     ------
     store, temporary
-        The open audio file, and the path to write the annotations to. They are to state
-        ``store.identity``, once all tracks have been added.
+        The open audio file, and the file to write the annotations to (``in_place=True``, which
+        keeps it the file that :func:`~dl101.data.cache.sweep` knows to be in use). They are to
+        state ``store.identity``, once all tracks have been added.
     """
     annotations = Path(annotations).expanduser()
     with replacing(annotations) as temporary, AudioStoreWriter(audio) as store:

@@ -29,6 +29,7 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -249,7 +250,7 @@ def read(path: Path | str) -> Collection:
             gc.enable()
 
 
-def write(path: Path | str, collection: Collection) -> None:
+def write(path: Path | str, collection: Collection, *, in_place: bool = False) -> None:
     """Write a collection; equal collections in the same order give the same bytes.
 
     The file takes its place only once it is complete and valid, and :func:`read` gives back an
@@ -261,6 +262,8 @@ def write(path: Path | str, collection: Collection) -> None:
         The file to write or replace.
     collection
         What to write.
+    in_place
+        Whether ``path`` is a temporary file that the caller puts in its place.
 
     Raises
     ------
@@ -276,6 +279,7 @@ def write(path: Path | str, collection: Collection) -> None:
         texts,
         schema_version=collection.schema_version,
         audio_identity=collection.audio_identity,
+        in_place=in_place,
     )
 
 
@@ -302,13 +306,17 @@ def write_dumped(
     *,
     schema_version: float = PUBLISHED_VERSION,
     audio_identity: str | None = None,
+    in_place: bool = False,
 ) -> None:
     """Write a collection from the texts of its entries, holding one in memory at a time.
 
     The names of the entries must differ from each other; this is not checked here.
     """
     plain = _plain_definitions(definitions, schema_version)
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
+    with (
+        nullcontext(Path(path)) if in_place else replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as out,
+    ):
         out.write('{"collection": {\n"descriptiondefinition": {\n ')
         out.write(",\n ".join(f"{_text(n)}: {_text(d)}" for n, d in plain.items()))
         out.write('},\n"entry": [')

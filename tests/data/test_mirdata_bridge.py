@@ -292,7 +292,7 @@ def test_failure_leaves_the_folder_as_it_was(fake, tmp_path, monkeypatch):
     before = first.audio.read_bytes(), first.annotations.read_bytes()
     fake(Track("1", np.ones(1000, np.float32)), Track("2", np.zeros(10, np.float32)))
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError("no space left")
 
     monkeypatch.setattr(pyjama, "write", full)

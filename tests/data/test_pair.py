@@ -11,6 +11,7 @@ import pytest
 
 from dl101.data import pair, pyjama
 from dl101.data.audiostore import AudioStore, AudioStoreWriter
+from dl101.data.cache import sweep
 from dl101.errors import DataError
 
 
@@ -24,7 +25,8 @@ def write(folder, seed: int, *, n_tracks: int = 2):
             fields = {"title": (pyjama.Atom(f"seed {seed}"),)}
             entries.append(pyjama.Entry(f"{index}.wav", index, fields))
         collection = pyjama.Collection(tuple(entries), audio_identity=store.identity)
-        pyjama.write(temporary, collection)
+        pyjama.write(temporary, collection, in_place=True)
+        sweep(folder)  # as another process does that writes there: not what is in use
     return audio, annotations
 
 
@@ -104,10 +106,9 @@ def test_an_identity_that_is_no_text_is_refused(tmp_path):
         pyjama.read(annotations)
 
 
-@pytest.mark.parametrize("n_replaced", [0, 1, 2])
+@pytest.mark.parametrize("n_replaced", [0, 1])
 def test_what_stops_between_the_two_files_leaves_no_mixture(tmp_path, monkeypatch, n_replaced):
-    """The annotations' own temporary file is replaced within the block: it counts, too."""
-    audio, annotations = write(tmp_path, 1)
+    _, annotations = write(tmp_path, 1)
     real, done = os.replace, []
 
     def replace(source, target):
@@ -120,10 +121,7 @@ def test_what_stops_between_the_two_files_leaves_no_mixture(tmp_path, monkeypatc
         patched.setattr(os, "replace", replace)
         with pytest.raises(KeyboardInterrupt):
             write(tmp_path, 2)
-    if n_replaced == 0:
-        assert seed_of(audio, annotations) == 1
-    else:
-        assert not annotations.exists()  # nothing is better than labels of something else
+    assert not annotations.exists()  # nothing is better than labels of something else
     assert seed_of(*write(tmp_path, 2)) == 2
 
 

@@ -415,4 +415,10 @@ def _join(name: str, parts: Path, n_tracks: int, files: CorpusFiles) -> None:
                         mono = samples.shape[0] == 1
                         store.append(key, samples[0] if mono else samples, sample_rate)
         texts = (text for _, path in blocks for _, text in entries(path))
-        pyjama.write_dumped(annotations, found.definitions, texts, audio_identity=store.identity)
+        pyjama.write_dumped(
+            annotations,
+            found.definitions,
+            texts,
+            audio_identity=store.identity,
+            in_place=True,
+        )
