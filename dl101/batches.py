@@ -22,9 +22,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dl101 import features, targets
-from dl101.data import feature_cache, pyjama, splits
+from dl101.data import feature_cache, pair, pyjama, splits
 from dl101.data.audiofile import resample
-from dl101.data.audiostore import AudioStore
 from dl101.errors import DataError
 from dl101.evaluation import multi_pitch
 from dl101.patches import PatchIndex, pad_frames
@@ -91,23 +90,24 @@ def load_pitch_tracks(
     Raises
     ------
     DataError
-        If no entry has such an annotation, an annotated file has no audio, an annotation goes on
-        after its audio has ended, or only some entries state a split.
+        If the two files do not belong together, no entry has such an annotation, an annotated file
+        has no audio, an annotation goes on after its audio has ended, or only some entries state a
+        split.
     """
-    entries = [entry for entry in pyjama.read(annotations).entries if _is_annotated_mixture(entry)]
-    if not entries:
-        raise DataError(
-            f"annotations {annotations}",
-            got="no entry with f0multi or pitchmidi",
-            expected="multi-pitch annotations",
-            hint="use a dataset made for multi-pitch estimation, such as chorales or bach10",
-        )
-    entries = entries[:n_tracks]
-    sides = _sides(entries, dataset, seed, annotations)
-    entries = [entry for entry in entries if entry.filepath in sides]  # a safe split omits some
     axis = targets.PitchAxis.of(feature)
     tracks = []
-    with AudioStore(audio) as store:
+    with pair.opened(audio, annotations) as (collection, store):
+        entries = [entry for entry in collection if _is_annotated_mixture(entry)]
+        if not entries:
+            raise DataError(
+                f"annotations {annotations}",
+                got="no entry with f0multi or pitchmidi",
+                expected="multi-pitch annotations",
+                hint="use a dataset made for multi-pitch estimation, such as chorales or bach10",
+            )
+        entries = entries[:n_tracks]
+        sides = _sides(entries, dataset, seed, annotations)
+        entries = [entry for entry in entries if entry.filepath in sides]  # a safe split omits some
         for entry in show_progress(entries, "features", enabled=progress):
             samples, sample_rate = store.read(entry.filepath)
             tracks.append(

@@ -23,9 +23,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "data to arrays": (
         "data.cache",
         "data.pyjama",
+        "data.containers",
         "data.audiofile",
         "data.audiostore",
         "data.featurestore",
+        "data.pair",
         "data.catalog_record",
         "data.catalog_entries",
         "data.catalog",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,14 @@ def curve(midi):
 
 def notes(midi):
     return (pyjama.Atom(float(midi), 0.25, 0.5),)
+
+
+def test_audio_and_annotations_of_two_exports_are_refused(pair):
+    audio, annotations = pair([("a.wav", 57, {"split": text("train"), "f0multi": curve(57)})])
+    collection = pyjama.read(annotations)
+    pyjama.write(annotations, replace(collection, audio_identity="that of another seed"))
+    with pytest.raises(DataError, match="written together"):
+        batches.load_pitch_tracks(audio, annotations, CONFIG, dataset="bach10", progress=False)
 
 
 def test_both_styles_give_input_and_target_in_the_same_bin(pair):

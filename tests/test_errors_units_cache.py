@@ -7,6 +7,7 @@ import pickle
 import stat
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import librosa
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 
 from dl101 import errors, units
-from dl101.data.cache import cache_dir, fingerprint, is_offline, replacing
+from dl101.data import cache
+from dl101.data.cache import cache_dir, existing, fingerprint, is_offline, replacing, sweep
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -178,6 +180,67 @@ def test_replaced_file_has_the_mode_of_any_new_file(tmp_path):
         assert os.umask(0o027) == 0o027
     finally:
         os.umask(before)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with what killed runs left, and what looks like it."""
+    (tmp_path / ".file.txt.abcd1234.part").write_text("half")
+    (tmp_path / ".other.hdf5.abcd_234.part").write_text("half")
+    (tmp_path / "archive.zip.part").write_text("a download that goes on")
+    (tmp_path / ".notes.part").write_text("of somebody else")
+    return tmp_path
+
+
+KEPT = [".notes.part", "archive.zip.part"]
+
+
+@pytest.mark.skipif(cache.fcntl is None, reason="tells by a lock")
+def test_what_killed_runs_left_is_removed_and_what_is_in_use_is_not(folder):
+    with replacing(folder / "file.txt") as temporary:
+        assert sorted(p.name for p in folder.iterdir()) == sorted([*KEPT, temporary.name])
+        temporary.write_text("whole")
+        sweep(folder)
+        assert temporary.exists()
+    assert sorted(p.name for p in folder.iterdir()) == [*KEPT, "file.txt"]
+
+
+def test_without_locks_only_what_is_old_is_removed(folder, monkeypatch):
+    monkeypatch.setattr(cache, "fcntl", None)
+    os.utime(folder / ".other.hdf5.abcd_234.part", (0, 0))
+    with replacing(folder / "file.txt") as temporary:
+        temporary.write_text("whole")
+    names = sorted(p.name for p in folder.iterdir())
+    assert names == [".file.txt.abcd1234.part", *KEPT, "file.txt"]
+
+
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+def test_a_name_is_found_in_either_spelling(tmp_path, stored, asked):
+    path = tmp_path / unicodedata.normalize(stored, "Dvo\u0159\u00e1k") / "a" / "b.wav"
+    path = path.with_name(unicodedata.normalize(stored, "\u00e9.wav"))
+    path.parent.mkdir(parents=True)
+    path.write_text("x")
+    assert existing(unicodedata.normalize(asked, str(path))).samefile(path)
+
+
+def test_a_home_is_expanded_and_what_does_not_exist_stays_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "a.wav").write_text("x")
+    assert existing("~/a.wav") == tmp_path / "a.wav"
+    assert existing("~/b.wav") == tmp_path / "b.wav"
+    for path in (
+        "~nobody-of-this-name/a.wav",
+        "\u00e9/none.wav",
+        "a\0b",
+        "\u00e9\0",
+        "\u00e9" * 300,
+    ):
+        assert str(existing(path)) == path
+    with replacing("~/new.txt") as temporary:
+        temporary.write_text("x")
+    assert (tmp_path / "new.txt").exists()
 
 
 HALF_WRITER = """

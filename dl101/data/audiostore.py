@@ -10,14 +10,16 @@ A dataset may hold features instead of audio (chroma of cover songs): arrays (bi
 frame rate in Hz is the attribute ``frame_rate_hz``; :meth:`AudioStore.read_feature` reads them.
 The features of cover songs that were published in 2024 are (frames, 12) and state no rate.
 
-Every check is made at the door: what is read is finite, not empty, exactly as long as asked for,
-and at a believable rate. A damaged file gives a :class:`~dl101.errors.DataError`, whatever h5py
-makes of it. Links to other files are not followed.
+Every check is made at the door: what is read is not empty, exactly as long as asked for, and
+follows the rules of :mod:`dl101.data.audiofile`. A damaged file gives a
+:class:`~dl101.errors.DataError`, whatever h5py makes of it. Links to other files are not followed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,16 +30,26 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dl101.data.cache import replacing
+from dl101.data.audiofile import (
+    RATES,
+    as_channels,
+    as_float32,
+    as_number,
+    believable_rate,
+    check_samples,
+    time_axis_of,
+    to_mono,
+)
+from dl101.data.cache import existing, replacing
 from dl101.errors import DataError, Dl101Error, did_you_mean
 from dl101.units import seconds_to_samples
 
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 LOWEST_FRAME_RATE_HZ, HIGHEST_FRAME_RATE_HZ = 0.1, 10_000.0
 FRAME_RATE = "frame_rate_hz"  # the attribute that tells features from audio
 # A small damaged file may claim any shape. Nothing that HDF5 packs shrinks more than this (deflate:
 # 1032 times), and what is smaller than the second number is no danger.
 HIGHEST_PACKING, HARMLESS_BYTES = 1_100, 2**28
+IDENTITY = "identity"  # the attribute of a file by which its annotations know it
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class AudioStore:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = existing(path)
         self._file: h5py.File | None = None
         self._process = 0
         self._opened()
@@ -106,6 +118,12 @@ class AudioStore:
         if self._file is not None and self._process == os.getpid():
             self._file.close()
         self._file = None
+
+    @property
+    def identity(self) -> str | None:
+        """What the annotations made for this file call it, or None where it states nothing."""
+        stated = self._opened().attrs.get(IDENTITY)
+        return stated if isinstance(stated, str) else None
 
     def keys(self) -> list[str]:
         """Return the names of all tracks, sorted."""
@@ -182,19 +200,10 @@ class AudioStore:
                 "shorten the span or leave duration_s out to read to the end",
             )
         span = (slice(None),) * time_axis + (slice(start, stop),)
-        audio = _as_channels(self._values(key, array, span), time_axis)
-        finite = np.isfinite(audio).all(axis=0)
-        if not finite.all():
-            first = start + int(np.argmin(finite))
-            self._fail(
-                key,
-                f"a sample that is not finite at {first / sample_rate:.3f} s (sample {first})",
-                "finite samples",
-                "leave the track out or make the file again",
-            )
-        if mono:
-            audio = audio[0] if len(audio) == 1 else audio.mean(axis=0, dtype=np.float64)
-        return audio.astype(np.float32, copy=False), sample_rate
+        audio = as_channels(self._values(key, array, span), time_axis)
+        what = f"{self.path}, track {key!r}"
+        check_samples(audio, sample_rate, what, start=start)
+        return (to_mono(audio, what) if mono else audio), sample_rate
 
     def read_feature(
         self, key: str, *, n_bins: int | None = None, frame_rate_hz: float | None = None
@@ -258,11 +267,15 @@ class AudioStore:
             ) from error
 
     def _found(self, key: str) -> h5py.Dataset | None:
-        """Return the array of an entry, or None where there is none."""
+        """Return the array of an entry, in whichever spelling of Unicode it is kept, or None."""
         if not _is_name(key):
             return None
         with self._intact(key):
             array = self._opened().get(key)
+            if array is None and not key.isascii():
+                wanted = unicodedata.normalize("NFC", key)
+                names = (n for n in self.keys() if unicodedata.normalize("NFC", n) == wanted)
+                array = self._opened().get(next(names, key))
             return array if isinstance(array, h5py.Dataset) and array.file == self._file else None
 
     def _values(self, key: str, array: h5py.Dataset, span: tuple[slice, ...] = ()) -> NDArray:
@@ -321,22 +334,16 @@ class AudioStore:
         if array.ndim not in (1, 2) or not array.size:
             hint = "leave the track out or make the file again"
             self._fail(key, f"an array of shape {array.shape}", "(n_samples,), not empty", hint)
-        time_axis = 1 if array.ndim == 2 and array.shape[0] <= array.shape[1] else 0
-        return array, time_axis, array.shape, self._rate(key, attributes)
+        return array, time_axis_of(array.shape), array.shape, self._rate(key, attributes)
 
     def _rate(self, key: str, attributes: dict[str, object]) -> int:
         found = {name: attributes[name] for name in ("sr_hz", "sr") if name in attributes}
         rates = set()
         for name, stored in found.items():
-            rate = as_number(stored)
-            if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ or rate != int(rate):
-                self._fail(
-                    key,
-                    f"{name}={stored}",
-                    f"whole hertz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}",
-                    f"correct the attribute {name!r}",
-                )
-            rates.add(int(rate))
+            rate = believable_rate(stored)
+            if rate is None:
+                self._fail(key, f"{name}={stored}", RATES, f"correct the attribute {name!r}")
+            rates.add(rate)
         if len(rates) != 1:
             got = f"two rates, {found}" if rates else f"the attributes {sorted(attributes)}"
             self._fail(key, got, "one sampling rate", "set the attribute 'sr_hz' in Hz")
@@ -366,13 +373,31 @@ class AudioStoreWriter:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             temporary = stack.enter_context(replacing(self.path))
-            self._file = stack.enter_context(h5py.File(temporary, "w"))
+            self._file = stack.enter_context(h5py.File(temporary, "w", locking=False))
+            stack.push(self._completed)
             self._stack = stack.pop_all()
+        self._digest = hashlib.sha256()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file = None
         self._stack.__exit__(*error)
+
+    def _completed(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.finish()
+        finally:
+            self._file = None
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that was added so far: names, rates and values, in their order."""
+        return self._digest.hexdigest()[:20]
+
+    def finish(self) -> None:
+        """Bring all that was added to the disk; the file takes its place when the block ends."""
+        self._file.attrs[IDENTITY] = self.identity
+        self._file.flush()
 
     def append(self, key: str, audio: ArrayLike, sample_rate: int) -> None:
         """Add a track.
@@ -400,15 +425,11 @@ class AudioStoreWriter:
                 "floats, mono (n_samples,) or stereo (2, n_samples), not empty",
                 "put the channels first and scale integers to [-1, 1]",
             )
-        rate = as_number(sample_rate)
-        if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ or rate != int(rate):
-            self._fail(
-                key,
-                f"sample_rate={sample_rate}",
-                f"whole hertz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}",
-                "give the rate in Hz",
-            )
-        self._add(key, samples, "sr_hz", int(rate))
+        rate = believable_rate(sample_rate)
+        if rate is None:
+            self._fail(key, f"sample_rate={sample_rate}", RATES, "give the rate in Hz")
+        check_samples(samples, rate, f"{self.path}, track {key!r}")
+        self._add(key, samples, "sr_hz", rate)
 
     def append_feature(self, key: str, values: ArrayLike, frame_rate_hz: float) -> None:
         """Add a feature (bins, frames) instead of audio; kept as float32.
@@ -456,6 +477,8 @@ class AudioStoreWriter:
         # Without track_times=False, the time of day would be part of the bytes.
         array = self._file.create_dataset(key, data=values, track_times=False)
         array.attrs[attribute] = rate
+        self._digest.update(f"{key}\n{attribute}={rate!r}\n{values.shape}\n".encode())
+        self._digest.update(np.ascontiguousarray(values))
 
     def _fail(self, key: str, got: object, expected: object, hint: str) -> NoReturn:
         raise DataError(f"{self.path}, track {key!r}", got=got, expected=expected, hint=hint)
@@ -500,27 +523,3 @@ def _array_names(root: h5py.Group) -> list[str]:
             elif isinstance(item, h5py.Dataset):
                 names.append(prefix + name)
     return names
-
-
-def as_number(stored: object) -> float:
-    """Return what is stored as a number, NaN where it is none."""
-    try:
-        return float(np.asarray(stored).item())
-    except (TypeError, ValueError, OverflowError):
-        return float("nan")
-
-
-def as_float32(values: NDArray) -> NDArray[np.float32]:
-    """Return values as float32, infinite where that cannot hold them."""
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32, copy=False)
-
-
-def _as_channels(samples: NDArray, time_axis: int) -> NDArray[np.float32]:
-    """Return samples as float32 (channels, samples), integers scaled to [-1, 1)."""
-    kind = samples.dtype.kind
-    if kind != "f":
-        half = 2.0 ** (8 * samples.dtype.itemsize - 1)
-        samples = (samples / half - (kind == "u")).astype(np.float32)
-    samples = samples[None] if samples.ndim == 1 else np.moveaxis(samples, time_axis, 1)
-    return as_float32(samples)

@@ -1,4 +1,4 @@
-"""Where cached files live, and how a file is written so that nobody ever sees half of it.
+"""Where cached files live, how a file is written so that nobody ever sees half of it, and found.
 
 ``DL101_CACHE`` moves the cache (default: ``dl101`` in the user's cache folder);
 ``DL101_OFFLINE=1`` forbids the network. Both are read at each call, so a test or a notebook can
@@ -10,10 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
+import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+ABANDONED_AFTER_S = 86_400.0  # where the system cannot tell whether a writer lives
+_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
+_swept: set[Path] = set()
 
 
 def cache_dir(*parts: str) -> Path:
@@ -42,18 +54,46 @@ def fingerprint(description: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
+def existing(path: Path | str) -> Path:
+    """Return the path under which a file exists; ``path``, with ``~`` expanded, where none does.
+
+    An accented letter has two spellings in Unicode, one character (NFC) or two (NFD, as macOS
+    hands them out); a file is found by either.
+    """
+    path = Path(path)
+    try:
+        path = path.expanduser()
+        if path.exists() or str(path).isascii():
+            return path
+        found = Path(path.anchor)
+        for part in path.parts[1:] if path.anchor else path.parts:
+            wanted = unicodedata.normalize("NFC", part)
+            if not part.isascii() and not (found / part).exists():
+                names = (child.name for child in found.iterdir())
+                part = next((n for n in names if unicodedata.normalize("NFC", n) == wanted), part)
+            found /= part
+    except (OSError, RuntimeError, ValueError):  # no such home or folder, or no path at all
+        return path
+    return found if found.exists() else path
+
+
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its place only if the block succeeds.
 
     A run that is killed leaves ``path`` as it was. Two processes that write the same path at once
-    each write their own temporary file; the last to finish wins, and both files are complete.
+    each write their own temporary file; the last to finish wins, and both files are complete. What
+    killed runs have left in the folder is removed when a process first writes there.
+
+    The temporary file is locked (``flock``) while it is in use, by which :func:`sweep` tells it
+    from an abandoned one; open it without a lock of your own.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    if path.parent not in _swept:
+        _swept.add(path.parent)
+        sweep(path.parent)
+    handle, temporary = _temporary(path)
     try:
         yield temporary
         umask = os.umask(0)
@@ -61,4 +101,39 @@ def replacing(path: Path | str) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)  # mkstemp makes files private; a cache may be shared
         os.replace(temporary, path)
     finally:
+        if handle is not None:
+            os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path | str) -> None:
+    """Remove the temporary files that killed runs have left in a folder."""
+    for path in Path(folder).glob(".*.part"):
+        if not _PART.fullmatch(path.name):
+            continue
+        try:
+            if fcntl is None:
+                if time.time() - path.stat().st_mtime > ABANDONED_AFTER_S:
+                    path.unlink()
+                continue
+            with path.open("r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+        except OSError:  # in use, gone, or on a drive without locks
+            continue
+
+
+def _temporary(path: Path) -> tuple[int | None, Path]:
+    """Make a temporary file beside a path; return the handle that locks it, where there is one."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        if fcntl is None:
+            os.close(handle)  # an open file could not be renamed there
+            return None, Path(name)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a drive without locks, where nothing is swept either
+        if os.path.exists(name):  # not swept between the two calls
+            return handle, Path(name)
+        os.close(handle)

@@ -18,13 +18,12 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dl101.data.audiofile import as_float32, as_number
 from dl101.data.audiostore import (
     FRAME_RATE,
     HIGHEST_FRAME_RATE_HZ,
     LOWEST_FRAME_RATE_HZ,
     AudioStore,
-    as_float32,
-    as_number,
     is_track_name,
 )
 from dl101.data.cache import replacing
@@ -130,7 +129,7 @@ class FeatureStoreWriter:
 
     def __enter__(self) -> Self:
         self._replacing = replacing(self.path)
-        self._file = h5py.File(self._replacing.__enter__(), "w")
+        self._file = h5py.File(self._replacing.__enter__(), "w", locking=False)
         return self
 
     def __exit__(self, *error: object) -> None:

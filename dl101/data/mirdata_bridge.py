@@ -22,9 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dl101.data import pyjama
-from dl101.data.audiostore import AudioStoreWriter
+from dl101.data.audiofile import (
+    as_channels,
+    believable_rate,
+    check_samples,
+    time_axis_of,
+    to_mono,
+)
+from dl101.data.cache import existing
 from dl101.data.catalog import DATASETS
 from dl101.data.fetch import describe
+from dl101.data.pair import replacing_pair
 from dl101.data.readers import FOLDER_MARK
 from dl101.errors import ConfigError, DataError, did_you_mean
 from dl101.progress import progress as progress_bar
@@ -119,7 +127,8 @@ def convert(
     for entry in DATASETS.values():
         if entry.mirdata_name == name:
             show(describe(entry))
-    dataset = mirdata.initialize(name, data_home=None if data_home is None else str(data_home))
+    home = None if data_home is None else str(existing(data_home))
+    dataset = mirdata.initialize(name, data_home=home)
     hint = f"download it first, in Python: mirdata.initialize({name!r}).download()"
     try:
         track_ids = sorted(dataset.track_ids)
@@ -127,10 +136,10 @@ def convert(
         raise DataError(
             f"mirdata dataset {name!r}", got=str(error), expected="an index of tracks", hint=hint
         ) from error
-    directory = Path(directory)
+    directory = Path(directory).expanduser()
     report = Converted(directory / f"{name}_audio.hdf5", directory / f"{name}.pyjama")
     entries = []
-    with AudioStoreWriter(report.audio) as store:
+    with replacing_pair(report.audio, report.annotations) as (store, annotations):
         for track_id in progress_bar(track_ids, "converting", enabled=progress):
             try:
                 track = dataset.track(track_id)
@@ -158,10 +167,10 @@ def convert(
                 expected="the audio files of the dataset",
                 hint=f"{hint}, or give its folder with --data-home",
             )
-        # Inside the block: if the annotations cannot be written, the audio is not either.
-        pyjama.write(
-            report.annotations, pyjama.Collection(tuple(_valid(_uniform(entries), report)))
+        collection = pyjama.Collection(
+            tuple(_valid(_uniform(entries), report)), audio_identity=store.identity
         )
+        pyjama.write(annotations, collection, in_place=True)
     return report
 
 
@@ -200,12 +209,24 @@ def _audio(track: Any, report: Converted) -> tuple[NDArray[np.float32], float] |
     except Exception as error:  # any loader may fail in its own way on a missing file
         report.left_out[f"tracks: no {chosen} ({type(error).__name__})"] += 1
         return None
-    if samples.ndim == 2 and samples.shape[0] != 2:
-        samples = samples.mean(axis=0)
-    if samples.dtype.kind != "f" or not samples.size or not np.isfinite(samples).all():
-        report.left_out[f"tracks: {chosen} holds no finite samples"] += 1
-        return None
-    return samples, rate
+    known_rate = believable_rate(rate)
+    if samples.ndim not in (1, 2) or not samples.size or samples.dtype.kind not in "fiu":
+        reason = f"{chosen} is {samples.dtype} of shape {samples.shape}"
+    elif known_rate is None:
+        reason = f"{chosen} has the rate {rate}"
+    else:
+        audio = as_channels(samples, time_axis_of(samples.shape))
+        what = f"track {track.track_id}, {chosen}"
+        try:
+            check_samples(audio, known_rate, what)
+        except DataError as error:
+            reason = f"{chosen} holds {error.got}"
+        else:
+            # Two channels stay two, unless a recording is too short to tell them from samples.
+            stereo = audio.shape[0] == 2 < audio.shape[1]
+            return audio if stereo else to_mono(audio, what), known_rate
+    report.left_out[f"tracks: {track.track_id!r} ({reason})"] += 1
+    return None
 
 
 def _fields(track: Any, report: Converted) -> Iterator[tuple[str, Atoms]]:

@@ -18,6 +18,10 @@ content are then inferred from the atoms); matrices stored (frames, rows), told 
 of times; times shared by the matrices of an entry; several labels in one atom (each becomes an atom
 of its own); fillers such as ``{"value": ""}``, which stand for a missing value and are dropped.
 Comments and frequency bounds of atoms are not kept.
+
+Beside ``collection`` and ``schemaversion`` a file may state ``audioidentity``: the identity of the
+HDF5 file that it was made for (:attr:`dl101.data.audiostore.AudioStoreWriter.identity`), by which
+:mod:`dl101.data.pair` finds the audio and the annotations of two different datasets out.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -33,7 +38,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from dl101.data.cache import replacing
+from dl101.data.cache import existing, replacing
 from dl101.errors import DataError
 
 PUBLISHED_VERSION = 1.31
@@ -175,11 +180,14 @@ class Collection:
         What each field holds, by name. ``filepath`` is not among them: it is the entry's name.
     schema_version
         Version of the format: 1.31 as published with the datasets of 2024, or later.
+    audio_identity
+        Identity of the HDF5 file that the annotations were made for, or None where it is not known.
     """
 
     entries: tuple[Entry, ...]
     definitions: Mapping[str, Definition] = field(default_factory=dict)
     schema_version: float = PUBLISHED_VERSION
+    audio_identity: str | None = None
 
     __hash__ = None
 
@@ -225,7 +233,7 @@ def read(path: Path | str) -> Collection:
         number, times that do not increase or do not match the frames of their matrix, a value of
         another type than declared or not in the dictionary.
     """
-    path = Path(path)
+    path = existing(path)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -242,7 +250,7 @@ def read(path: Path | str) -> Collection:
             gc.enable()
 
 
-def write(path: Path | str, collection: Collection) -> None:
+def write(path: Path | str, collection: Collection, *, in_place: bool = False) -> None:
     """Write a collection; equal collections in the same order give the same bytes.
 
     The file takes its place only once it is complete and valid, and :func:`read` gives back an
@@ -254,6 +262,8 @@ def write(path: Path | str, collection: Collection) -> None:
         The file to write or replace.
     collection
         What to write.
+    in_place
+        Whether ``path`` is a temporary file that the caller puts in its place.
 
     Raises
     ------
@@ -263,7 +273,14 @@ def write(path: Path | str, collection: Collection) -> None:
     path = Path(path)
     _require_same(_collection(_plain(collection), path), collection, path)
     texts = (_entry_text(entry) for entry in collection.entries)
-    write_dumped(path, collection.definitions, texts, schema_version=collection.schema_version)
+    write_dumped(
+        path,
+        collection.definitions,
+        texts,
+        schema_version=collection.schema_version,
+        audio_identity=collection.audio_identity,
+        in_place=in_place,
+    )
 
 
 def dump_entry(entry: Entry, definitions: Mapping[str, Definition], *, where: object = "") -> str:
@@ -288,20 +305,28 @@ def write_dumped(
     texts: Iterable[str],
     *,
     schema_version: float = PUBLISHED_VERSION,
+    audio_identity: str | None = None,
+    in_place: bool = False,
 ) -> None:
     """Write a collection from the texts of its entries, holding one in memory at a time.
 
     The names of the entries must differ from each other; this is not checked here.
     """
     plain = _plain_definitions(definitions, schema_version)
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
+    with (
+        nullcontext(Path(path)) if in_place else replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as out,
+    ):
         out.write('{"collection": {\n"descriptiondefinition": {\n ')
         out.write(",\n ".join(f"{_text(n)}: {_text(d)}" for n, d in plain.items()))
         out.write('},\n"entry": [')
         for number, text in enumerate(texts):
             out.write(",\n" if number else "\n")
             out.write(text)
-        out.write(f']}},\n"schemaversion": {_text(schema_version)}}}\n')
+        stated = {"schemaversion": schema_version, **_plain_identity(audio_identity)}
+        out.write(
+            "]},\n" + ",\n".join(f"{_text(n)}: {_text(v)}" for n, v in stated.items()) + "}\n"
+        )
 
 
 def _used(definitions: Mapping[str, Definition], entry: Entry) -> dict[str, Definition]:
@@ -311,6 +336,10 @@ def _used(definitions: Mapping[str, Definition], entry: Entry) -> dict[str, Defi
 def _plain_definitions(definitions: Mapping[str, Definition], schema_version: float) -> dict:
     named = {"filepath": Definition("filepath", "global", "text"), **definitions}
     return {n: _plain_definition(d, schema_version < 1.4) for n, d in named.items()}
+
+
+def _plain_identity(audio_identity: str | None) -> dict[str, str]:
+    return {} if audio_identity is None else {"audioidentity": audio_identity}
 
 
 def _plain_entry(entry: Entry) -> dict[str, list[dict]]:
@@ -336,6 +365,7 @@ def _plain(collection: Collection) -> dict:
             "entry": [_plain_entry(entry) for entry in collection.entries],
         },
         "schemaversion": version,
+        **_plain_identity(collection.audio_identity),
     }
 
 
@@ -447,6 +477,10 @@ def _collection(plain: object, path: Path) -> Collection:
     version = plain.get("schemaversion", PUBLISHED_VERSION)
     if not _is_number(version):
         place.fail(f"schemaversion {version!r}", "a number", f"write {PUBLISHED_VERSION}")
+    identity = plain.get("audioidentity")
+    if not isinstance(identity, str | None):
+        hint = "leave 'audioidentity' out if the audio's is not known"
+        place.fail(f"audioidentity {_short(identity)}", "text", hint)
     declared = collection.get("descriptiondefinition")
     if not isinstance(declared, dict):
         declared = {}
@@ -475,7 +509,7 @@ def _collection(plain: object, path: Path) -> Collection:
                 "rename or remove one of the two entries",
             )
         entries.append(entry)
-    return Collection(tuple(entries), definitions, version)
+    return Collection(tuple(entries), definitions, version, identity)
 
 
 def _definition(name: str, raw: object, place: _Place) -> Definition | None:

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from dl101.data import pyjama
 from dl101.data.archive import ArchiveError, base_name, files, opened
-from dl101.data.audiostore import FRAME_RATE, LOWEST_RATE_HZ, AudioStore
+from dl101.data.audiofile import LOWEST_RATE_HZ, decode
+from dl101.data.audiostore import FRAME_RATE, AudioStore
 from dl101.data.embedded.recipe import Item
 from dl101.errors import DataError, FetchError
 from dl101.progress import progress as progress_bar
@@ -149,21 +150,12 @@ def _decoded(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, job: Job
 ) -> tuple[NDArray[np.float32], int] | None:
     """Return the mono samples and the rate of a file, or None where it is not audio."""
-    import soundfile
-
     content = _read(archive, info)  # a wrong checksum is an error: the archive is damaged
     try:
-        with soundfile.SoundFile(io.BytesIO(content)) as sound:
-            if sound.frames > LONGEST_CLIP_S * sound.samplerate:
-                raise ValueError(f"longer than {LONGEST_CLIP_S:.0f} s")
-            samples = sound.read(dtype="float32", always_2d=True).mean(axis=1)
-            rate = sound.samplerate
-        if not samples.size or not np.isfinite(samples).all():
-            raise ValueError("no samples")
-    except (soundfile.SoundFileError, ValueError) as error:
-        job.leave_out(info.filename, error)
+        return decode(io.BytesIO(content), info.filename, max_duration_s=LONGEST_CLIP_S)
+    except DataError as error:
+        job.leave_out(info.filename, error.got)
         return None
-    return samples, rate
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:

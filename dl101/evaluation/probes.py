@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dl101 import features
-from dl101.data import pyjama
+from dl101.data import pair, pyjama
 from dl101.data.audiostore import AudioStore
 from dl101.data.embedded import export
 from dl101.data.harte import to_class
@@ -113,10 +113,10 @@ def load(name: str, *, seed: int = 0, n_tracks: int | None = None) -> Corpus:
     n_tracks = export.recipe(name).default_tracks if n_tracks is None else n_tracks
     stems = any(task.kind == "stems" for task in TASKS[name])
     files = export.cached_corpus(name, n_tracks=n_tracks, seed=seed, stems=stems)
-    collection = pyjama.read(files.annotations)
-    main = [entry for entry in collection if entry.first("role") != "stem"]
+    with pair.opened(files.audio, files.annotations) as (collection, _):
+        main = [entry for entry in collection if entry.first("role") != "stem"]
+        rest = [entry for entry in collection if entry.first("role") == "stem"]
     sides = {side: [e for e in main if e.first("split") == side] for side in SIDES}
-    rest = [entry for entry in collection if entry.first("role") == "stem"]
     return Corpus(name, seed, n_tracks, files, sides, rest)
 
 

@@ -40,8 +40,7 @@ from torch import Tensor, nn
 
 from dl101 import augment, features, mfcc
 from dl101.augment import Augmented
-from dl101.data import harte, pyjama
-from dl101.data.audiostore import AudioStore
+from dl101.data import harte, pair, pyjama
 from dl101.data.embedded import export
 from dl101.data.splits import SIDES
 from dl101.experiments.outcome import Outcome
@@ -283,15 +282,14 @@ def hear(task: str, *, seed: int = 0, n_tracks: int | None = None, progress: boo
     plan = TASKS[task]
     n_tracks = n_tracks or plan.n_tracks
     files = export.cached_corpus(plan.corpus, n_tracks=n_tracks, seed=seed, progress=progress)
-    entries = list(pyjama.read(files.annotations))
     field_name = {"instrument": "instrument", "dance": "rhythm"}.get(task)
     classes: tuple[str, ...] = harte.CLASSES[:24]
-    if field_name:
-        classes = tuple(sorted({entry.first(field_name) for entry in entries}))
     if task == "tempo":
         classes = TEMPI
     items: list[Item] = []
-    with AudioStore(files.audio) as store:
+    with pair.opened(files.audio, files.annotations) as (entries, store):
+        if field_name:
+            classes = tuple(sorted({entry.first(field_name) for entry in entries}))
         for entry in progress_bar(entries, f"hearing {plan.corpus}", enabled=progress):
             audio, _ = store.read(entry.filepath)
             side = entry.first("split")

@@ -32,8 +32,7 @@ from torch.nn import functional
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
 
 from dl101 import features, hpss, tuning
-from dl101.data import harte, pyjama
-from dl101.data.audiostore import AudioStore
+from dl101.data import harte, pair, pyjama
 from dl101.data.embedded import export
 from dl101.data.splits import SIDES
 from dl101.evaluation import probe_models
@@ -107,9 +106,9 @@ def load_tracks(
         Whether to show progress bars.
     """
     files = export.cached_corpus(corpus, n_tracks=n_tracks, seed=seed, progress=progress)
-    entries = [e for e in pyjama.read(files.annotations) if e.first("role") != "stem"]
     tracks = []
-    with AudioStore(files.audio) as store:
+    with pair.opened(files.audio, files.annotations) as (collection, store):
+        entries = [e for e in collection if e.first("role") != "stem"]
         for entry in progress_bar(entries, f"hearing {corpus}", enabled=progress):
             audio, rate = store.read(entry.filepath)
             spectra, cents = spectra_of(audio, rate, with_hpss=with_hpss)

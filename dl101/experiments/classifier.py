@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
-from dl101.data import pyjama
-from dl101.data.audiostore import AudioStore
+from dl101.data import pair
 from dl101.data.embedded import export
 from dl101.data.splits import SIDES
 from dl101.progress import progress as progress_bar
@@ -73,11 +72,10 @@ def load_examples(
         Whether to show progress bars.
     """
     files = export.cached_corpus(corpus, n_tracks=n_tracks, seed=seed, progress=progress)
-    entries = list(pyjama.read(files.annotations))
-    classes = tuple(sorted({entry.first(label) for entry in entries}))
     inputs: dict[str, list] = {side: [] for side in SIDES}
     labels: dict[str, list] = {side: [] for side in SIDES}
-    with AudioStore(files.audio) as store:
+    with pair.opened(files.audio, files.annotations) as (entries, store):
+        classes = tuple(sorted({entry.first(label) for entry in entries}))
         for entry in progress_bar(entries, f"hearing {corpus}", enabled=progress):
             side = entry.first("split")
             inputs[side].append(np.asarray(feature(*store.read(entry.filepath)), np.float32))

@@ -26,8 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from dl101 import features
-from dl101.data import pyjama
-from dl101.data.audiostore import AudioStore
+from dl101.data import pair, pyjama
 from dl101.data.embedded import export
 from dl101.data.splits import SIDES
 from dl101.experiments.classifier import Examples, count_parameters, train_classifier
@@ -163,8 +162,8 @@ def load_notes(
     pitches: dict[str, list] = {side: [] for side in SIDES}
     inputs: dict[str, list] = {side: [] for side in SIDES}
     sounds: dict[str, list] = {side: [] for side in SIDES}
-    with AudioStore(files.audio) as store:
-        for entry in progress_bar(list(pyjama.read(files.annotations)), "notes", enabled=progress):
+    with pair.opened(files.audio, files.annotations) as (entries, store):
+        for entry in progress_bar(entries, "notes", enabled=progress):
             pitch = _pitch(entry)
             if low <= pitch < high:
                 side = entry.first("split")

@@ -43,7 +43,7 @@ from torch.nn import functional
 from torch.utils.data import ChainDataset, DataLoader, Dataset
 
 from dl101 import dsp, features, mfcc
-from dl101.data import pyjama
+from dl101.data import pair
 from dl101.data.audiofile import resample
 from dl101.data.audiostore import AudioStore, AudioStoreWriter
 from dl101.data.embedded import export
@@ -104,8 +104,8 @@ FEATURES: Mapping[str, Callable] = {"log-mel": log_mel, "HCQT": hcqt}
 def long_tracks(seed: int, n_tracks: int, *, progress: bool = True) -> list[NDArray[np.float32]]:
     """Return tracks of 30 s, each made of two of the corpus ``piano``."""
     files = export.cached_corpus("piano", n_tracks=2 * n_tracks, seed=seed, progress=progress)
-    with AudioStore(files.audio) as store:
-        audio = [store.read(entry.filepath)[0] for entry in pyjama.read(files.annotations)]
+    with pair.opened(files.audio, files.annotations) as (entries, store):
+        audio = [store.read(entry.filepath)[0] for entry in entries]
     return [np.concatenate(audio[i : i + 2]) for i in range(0, len(audio), 2)]
 
 
@@ -641,8 +641,8 @@ def load_piano(
     n_tracks = n_tracks or N_TRACKS["piano"]
     files = export.cached_corpus("piano", n_tracks=n_tracks, seed=seed, progress=progress)
     sides: dict[str, list[Recording]] = {side: [] for side in SIDES}
-    with AudioStore(files.audio) as store:
-        for entry in pyjama.read(files.annotations):
+    with pair.opened(files.audio, files.annotations) as (entries, store):
+        for entry in entries:
             onsets, *_ = entry.segments("pitchmidi")
             recording = Recording(store.read(entry.filepath)[0], merge(onsets))
             sides[entry.first("split")].append(recording)

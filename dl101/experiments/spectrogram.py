@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dl101.data import pyjama
-from dl101.data.audiostore import AudioStore
+from dl101.data import pair
 from dl101.data.embedded import export
 from dl101.data.splits import SIDES
 from dl101.experiments.classifier import count_parameters
@@ -125,8 +124,8 @@ def load(
     sides: dict[str, list[Track]] = {side: [] for side in SIDES}
     lengths = sorted({length for name in names for length in WINDOWS[name]})
     bands: dict[int, Bands] = {}
-    with AudioStore(files.audio) as store:
-        for entry in pyjama.read(files.annotations):
+    with pair.opened(files.audio, files.annotations) as (entries, store):
+        for entry in entries:
             audio, rate = store.read(entry.filepath)
             if not bands:
                 bands = {length: Bands(length, rate) for length in lengths}

@@ -23,8 +23,7 @@ from scipy.signal import resample_poly
 from torch import Tensor, nn
 
 from dl101 import waveforms
-from dl101.data import pyjama
-from dl101.data.audiostore import AudioStore
+from dl101.data import pair
 from dl101.data.embedded import export
 from dl101.data.embedded.corpora.notes import VELOCITIES
 from dl101.data.splits import SIDES
@@ -107,8 +106,8 @@ def read_notes(seed: int = 0, n_tracks: int | None = None, *, progress: bool = F
     register: dict[str, list] = {side: [] for side in SIDES}
     velocity: dict[str, list] = {side: [] for side in SIDES}
     sample_rate = 0
-    with AudioStore(files.audio) as store:
-        for entry in pyjama.read(files.annotations):
+    with pair.opened(files.audio, files.annotations) as (entries, store):
+        for entry in entries:
             side = entry.first("split")
             audio, sample_rate = store.read(entry.filepath, start_s=START_S, duration_s=DURATION_S)
             sounds[side].append(audio)

@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import os
 import pickle
+import unicodedata
 
 import h5py
 import numpy as np
@@ -191,6 +192,39 @@ def test_finds_nan_only_where_it_looks(raw, noise):
         store.read("a.wav", start_s=1.5)
 
 
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_a_track_and_a_file_are_found_in_either_spelling(tmp_path, noise, stored, asked):
+    name = unicodedata.normalize(stored, "\u00e9tude")
+    written(tmp_path / f"{name}.hdf5", {f"{name}.wav": noise, "other.wav": noise[:10]})
+    name = unicodedata.normalize(asked, name)
+    with AudioStore(tmp_path / f"{name}.hdf5") as store:
+        assert f"{name}.wav" in store and "\u00e0.wav" not in store
+        np.testing.assert_array_equal(store.read(f"{name}.wav")[0], noise)
+
+
+def test_home_is_expanded(tmp_path, noise, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    written("~/a.hdf5", {"a.wav": noise})
+    assert (tmp_path / "a.hdf5").is_file()
+    assert AudioStore("~/a.hdf5").keys() == ["a.wav"]
+
+
+def test_channels_that_cancel_are_noticed(raw, noise):
+    store = raw(np.stack([noise, -noise]), sr_hz=RATE)
+    with pytest.warns(UserWarning, match=r"'a\.wav': the channels are in antiphase"):
+        audio, _ = store.read("a.wav")
+    np.testing.assert_array_equal(np.abs(audio), np.abs(noise))
+    assert store.read("a.wav", mono=False)[0].shape == (2, len(noise))  # as it is, without a word
+
+
+def test_integers_kept_as_floats_are_refused(raw, noise):
+    with raw(noise * 32768, sr_hz=RATE) as store, pytest.raises(DataError, match="by 32768"):
+        store.read("a.wav")
+    assert raw(noise * 8, sr_hz=RATE).read("a.wav")[0].max() > 7
+
+
 def test_missing_track_suggests_a_near_name(tmp_path, noise):
     store = AudioStore(written(tmp_path / "a.hdf5", {"0007-bwv0269.wav": noise}))
     with pytest.raises(DataError, match=r"did you mean '0007-bwv0269\.wav'"):
@@ -372,8 +406,9 @@ def test_nothing_is_there_before_the_end_or_after_an_error(tmp_path, noise):
         ("b", np.ones(0), RATE, "not empty"),
         ("b", np.ones((3, 2)), RATE, "shape (3, 2)"),
         ("b", np.ones(3, dtype=np.int16), RATE, "int16"),
-        ("b", np.array([0, np.nan]), RATE, "not finite at 1"),
-        ("b", np.array([1e300]), RATE, "not finite at 0"),
+        ("b", np.array([0, np.nan]), RATE, "not finite at 0.000 s (sample 1)"),
+        ("b", np.array([1e300]), RATE, "a sample of 1e+300"),
+        ("b", np.full(3, -32768.0), RATE, "a sample of 32768"),
         ("b", np.ones(3), 22.05, "sample_rate=22.05"),
         ("b", np.ones(3), 0, "sample_rate=0"),
         ("b", np.ones(3), np.nan, "sample_rate=nan"),

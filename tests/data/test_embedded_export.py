@@ -123,7 +123,7 @@ def test_a_failure_leaves_no_files_and_is_taken_up_where_it_was(
         patched.setattr(export, "_render_block", failing)
         with pytest.raises(RuntimeError, match="interrupted"):
             export.export_corpus("chorales", tmp_path, n_tracks=N_TRACKS, progress=False)
-    (parts,) = tmp_path.iterdir()
+    (parts,) = tmp_path.glob("*.parts")
     assert parts.name.startswith(".chorales-")
     assert rendered == [0]
 
@@ -132,6 +132,7 @@ def test_a_failure_leaves_no_files_and_is_taken_up_where_it_was(
     assert again.audio.read_bytes() == files.audio.read_bytes()
     assert again.annotations.read_bytes() == files.annotations.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".chorales.lock",
         "chorales.pyjama",
         "chorales_audio.hdf5",
     ]
@@ -158,7 +159,7 @@ def test_a_killed_export_goes_on_and_gives_the_same_bytes(files, tmp_path, monke
     )
     killed = subprocess.run([sys.executable, "-c", script], check=False)
     assert killed.returncode == -signal.SIGKILL
-    (parts,) = tmp_path.iterdir()
+    (parts,) = tmp_path.glob("*.parts")
     assert sorted(path.name for path in parts.iterdir()) == [
         "0000000-0000001.hdf5",
         "0000000-0000001.json",
@@ -168,6 +169,167 @@ def test_a_killed_export_goes_on_and_gives_the_same_bytes(files, tmp_path, monke
     assert rendered == [1, 2]
     assert again.audio.read_bytes() == files.audio.read_bytes()
     assert again.annotations.read_bytes() == files.annotations.read_bytes()
+
+
+KILLS = """
+import os, random, signal, sys, time
+from pathlib import Path
+import dataclasses
+import numpy as np
+from dl101.data import pair
+from dl101.data.cache import cache_dir
+from dl101.data.embedded import export
+from dl101.data.embedded.corpora import chorales
+
+folder, n_rounds = Path(sys.argv[1]), int(sys.argv[2])
+rng = random.Random(0)
+LABELS = ("train", "test")
+
+
+def render(index, *, seed, **_):  # the keys are the same for both seeds
+    values = np.random.default_rng([seed, index]).uniform(-1, 1, 20_000).astype(np.float32)
+    return [chorales.Item(f"{index}.wav", values, 8000, chorales.labels(split=LABELS[seed]))]
+
+
+recipe = dataclasses.replace(
+    chorales.CHORALES, render=render, definitions={"split": chorales.DEFINITIONS["split"]}
+)
+chorales.RECIPES = (recipe,)
+export.BLOCK_S = chorales.DURATION_S
+
+
+def exported(seed, where):
+    return export.export_corpus("chorales", where, n_tracks=4, seed=seed, n_jobs=1, progress=False)
+
+
+def content(files):
+    return files.audio.read_bytes(), files.annotations.read_bytes()
+
+
+def start(number, seed, after_s):
+    child = os.fork()
+    if child:
+        return child
+    os.environ["DL101_CACHE"] = str(folder / f"cache-{number}")
+    if after_s is not None:
+        signal.setitimer(signal.ITIMER_REAL, after_s)  # SIGALRM kills
+    try:
+        exported(seed, out)
+    except BaseException as error:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(1)
+    os._exit(0)
+
+
+before = time.perf_counter()
+whole = [content(exported(seed, folder / f"whole-{seed}")) for seed in (0, 1)]
+takes_s = time.perf_counter() - before  # for both, in turns
+out = folder / "out"
+files = export.CorpusFiles(out / "chorales_audio.hdf5", out / "chorales.pyjama")
+outcomes = {"killed": 0, "finished": 0, "whole": 0, "without annotations": 0}
+for _ in range(n_rounds):
+    seeds = rng.choice([(0, 1), (0, 0), (1, 1)])
+    children = [start(n, seed, rng.uniform(0.01, 1.0) * takes_s) for n, seed in enumerate(seeds)]
+    for child in children:
+        status = os.waitpid(child, 0)[1]
+        assert status in (0, signal.SIGALRM), status
+        outcomes["finished" if status == 0 else "killed"] += 1
+    if not files.annotations.exists():
+        outcomes["without annotations"] += 1
+        continue
+    outcomes["whole"] += 1
+    seed = whole.index(content(files))  # every byte
+    with pair.opened(files.audio, files.annotations) as (collection, store):
+        assert {entry.first("split") for entry in collection} == {LABELS[seed]}
+        assert store.read("3.wav")[0].tobytes() == render(3, seed=seed)[0].values.tobytes()
+assert outcomes["killed"] and outcomes["finished"], outcomes
+for seeds in ((0, 0), (0, 1), (1, 0)):  # left alone, both end well, and clear up
+    children = [start(number, seed, None) for number, seed in enumerate(seeds)]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+assert content(files) in whole
+left = sorted(path.name for path in out.iterdir())
+assert left == [".chorales.lock", "chorales.pyjama", "chorales_audio.hdf5"], left
+print(outcomes)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="kills by POSIX signals")
+def test_kills_at_random_moments_leave_no_mixture(tmp_path):
+    """Two processes with caches of their own export into one folder, and are killed."""
+    run = subprocess.run(
+        [sys.executable, "-c", KILLS, str(tmp_path), "25"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+MOMENTS = """
+import os, signal, sys
+from dl101.data import cache
+from dl101.data.embedded import export
+from pathlib import Path
+
+folder, moment = sys.argv[1], sys.argv[2]
+real_replace = os.replace
+
+
+def replace(source, target):
+    if moment == f"before {Path(target).name}":
+        os.kill(os.getpid(), signal.SIGKILL)
+    real_replace(source, target)
+    if moment == f"after {Path(target).name}":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+cache.os.replace = replace
+export.export_corpus("covers", folder, n_tracks=1, seed=1, progress=False)
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "seed"),
+    [
+        ("before covers_feat.hdf5", None),
+        ("after covers_feat.hdf5", None),
+        ("after covers.pyjama", 1),
+    ],
+)
+def test_an_export_killed_at_a_rename_leaves_no_mixture(tmp_path, moment, seed):
+    export.export_corpus("covers", tmp_path, n_tracks=1, progress=False)
+    killed = subprocess.run([sys.executable, "-c", MOMENTS, str(tmp_path), moment], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    files = export._files("covers", tmp_path)
+    if seed is None:
+        assert not files.annotations.exists()
+    whole = export.export_corpus("covers", tmp_path / "w", n_tracks=1, seed=1, progress=False)
+    if seed is None:
+        assert list(tmp_path.glob(".*.part"))  # what the kill left
+        files = export.export_corpus("covers", tmp_path, n_tracks=1, seed=1, progress=False)
+    assert files.audio.read_bytes() == whole.audio.read_bytes()
+    assert files.annotations.read_bytes() == whole.annotations.read_bytes()
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_the_cache_renders_once_for_two_processes(tmp_path, monkeypatch, rendered):
+    """The second waits for the lock; what the first has made by then is not made again."""
+    monkeypatch.setenv("DL101_CACHE", str(tmp_path))
+    first = export.cached_corpus("chorales", n_tracks=1, progress=False)
+    complete = export._complete
+    answers = iter([False])  # what the second saw before it had the lock
+    monkeypatch.setattr(export, "_complete", lambda files: next(answers, complete(files)))
+    assert export.cached_corpus("chorales", n_tracks=1, progress=False) == first
+    assert rendered == [0]
+
+
+def test_rendering_clears_what_killed_exports_left_in_the_cache(tmp_path, monkeypatch, rendered):
+    monkeypatch.setenv("DL101_CACHE", str(tmp_path))
+    stale = tmp_path / "corpora" / "chorales-0" / ".chorales_audio.hdf5.abcd1234.part"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("half")
+    export.cached_corpus("chorales", n_tracks=1, progress=False)
+    assert not stale.exists()
 
 
 def test_two_processes_give_the_bytes_of_one(files, tmp_path, monkeypatch):

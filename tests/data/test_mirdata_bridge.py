@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 
 from dl101 import cli
-from dl101.data import pyjama
+from dl101.data import pair, pyjama
 from dl101.data.audiostore import AudioStore
 from dl101.data.mirdata_bridge import convert
 from dl101.errors import ConfigError, DataError
@@ -133,6 +134,7 @@ class Track:
     nothing = None
     matrix = np.zeros((2, 2))
     audio_path = "somewhere"
+    rate = RATE
 
     def __init__(self, track_id, audio, **annotations):
         self.track_id = track_id
@@ -144,7 +146,7 @@ class Track:
 
     @property
     def audio(self):
-        return self._audio, float(RATE)
+        return self._audio, float(self.rate)
 
     @property
     def vocal_audio(self):
@@ -236,13 +238,61 @@ def test_every_kind_of_annotation(fake, mirdata, tmp_path):
         assert store.read("disc+++2")[0].shape == (1000,)
 
 
+def test_the_rules_of_the_door_hold_for_mirdata(fake, tmp_path):
+    noise = np.random.default_rng(0).uniform(-1, 1, (1000, 2)).astype(np.float32)
+    slow, loud = Track("slow", noise[:, 0]), Track("loud", noise[:, 0] * 32768)
+    slow.rate = 1
+    fake(
+        Track("stereo", noise),  # (samples, channels), as soundfile reads it
+        Track("integers", (noise[:, 0] * 2**15).astype(np.int16)),
+        Track("three", np.stack([noise[:, 0]] * 3)),
+        Track("antiphase", np.stack([noise[:, 0], -noise[:, 0], 0 * noise[:, 0]])),
+        Track("cube", np.zeros((2, 3, 4))),
+        Track("nan", np.full(10, np.nan)),
+        slow,
+        loud,
+    )
+    with pytest.warns(UserWarning, match="track antiphase, audio: the channels are in antiphase"):
+        report = convert("fake", tmp_path, show=silent)
+    with AudioStore(report.audio) as store:
+        assert store.keys() == ["antiphase", "integers", "stereo", "three"]
+        np.testing.assert_array_equal(store.read("stereo", mono=False)[0], noise.T)
+        for key in ("integers", "three", "antiphase"):
+            np.testing.assert_allclose(store.read(key)[0], noise[:, 0], atol=1e-4)
+    reasons = " ".join(what for what in report.left_out if what.startswith("tracks: "))
+    for words in ("shape (2, 3, 4)", "not finite", "the rate 1", "a sample of 32"):
+        assert words in reasons
+
+
+def test_a_pair_states_its_identity_and_is_never_half_replaced(fake, tmp_path):
+    """Annotations were put in place before the audio: a kill in between left a mixture."""
+    fake(Track("1", np.zeros(1000, np.float32)))
+    first = convert("fake", tmp_path, show=silent)
+    with pair.opened(first.audio, first.annotations) as (collection, store):
+        assert collection.audio_identity == store.identity is not None
+    fake(Track("1", np.ones(1000, np.float32)))
+    real, done = os.replace, []
+
+    def replace(source, target):
+        if target == first.annotations:
+            done.append(first.audio.read_bytes())
+            assert not first.annotations.exists()
+        real(source, target)
+
+    before = first.audio.read_bytes()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "replace", replace)
+        convert("fake", tmp_path, show=silent)
+    assert done == [first.audio.read_bytes()] and done != [before]  # the audio was first
+
+
 def test_failure_leaves_the_folder_as_it_was(fake, tmp_path, monkeypatch):
     fake(Track("1", np.zeros(1000, np.float32)))
     first = convert("fake", tmp_path, show=silent)
     before = first.audio.read_bytes(), first.annotations.read_bytes()
     fake(Track("1", np.ones(1000, np.float32)), Track("2", np.zeros(10, np.float32)))
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError("no space left")
 
     monkeypatch.setattr(pyjama, "write", full)

@@ -334,8 +334,11 @@ def test_unreadable_clips_are_left_out_and_named_unless_many(get):
     names = [f"nsynth-guitar-train/guitar_acoustic_010-0{60 + k}-075.mp3" for k in range(7)]
     shown = []
     few = [(names[0], tone(440)), (names[1], b""), (names[2], b"no audio")]
+    cut = tone(440, duration_s=2.0)
+    few.append((names[3], cut[: len(cut) // 2]))  # a clip that ends early was let pass
     pair = get("nsynth-guitar", zipped([*few, ("x/cover.mp3", tone(1))]), show=shown.append)
     assert len(pyjama.read(pair.annotations)) == 1
+    assert f"{names[3]} (" in " ".join(shown[1].split())
     assert "Left out" in shown[1] and names[1] in shown[1] and "x/cover.mp3" in shown[1]
     shutil.rmtree(pair.audio.parent)
     many = zipped([(names[0], tone(440)), *((name, b"") for name in names[1:])])

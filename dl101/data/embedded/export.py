@@ -17,6 +17,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -25,9 +26,10 @@ import numpy as np
 
 from dl101.data import pyjama
 from dl101.data.audiostore import AudioStore, AudioStoreWriter
-from dl101.data.cache import cache_dir, fingerprint, replacing
+from dl101.data.cache import cache_dir, fingerprint, replacing, sweep
 from dl101.data.embedded.annotations import Atoms
 from dl101.data.embedded.recipe import Recipe, track_split
+from dl101.data.pair import replacing_pair
 from dl101.data.splits import SIDES
 from dl101.errors import ConfigError, did_you_mean
 from dl101.progress import progress as progress_bar
@@ -197,20 +199,10 @@ def export_corpus(
     ConfigError
         For an unknown corpus, no tracks, a negative seed or no processes.
     """
-    from filelock import FileLock
-
     n_tracks = _checked(name, n_tracks, seed, n_jobs)
-    directory = Path(directory)
-    files = _files(name, directory)
-    # The number of tracks is not part of the key: a longer corpus takes over a shorter one's
-    # blocks.
-    key = fingerprint([seed, stems, corpus_version(name)])
-    parts = directory / f".{name}-{key}.parts"
-    parts.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache_dir("locks") / f"{fingerprint([str(parts.resolve())])}.lock"):
-        _render_blocks(name, parts, n_tracks, seed, stems, n_jobs, progress)
-        _join(name, parts, n_tracks, files)
-        shutil.rmtree(parts)
+    files = _files(name, Path(directory).expanduser())
+    with _locked(name, files):
+        _export(name, files, n_tracks, seed, stems, n_jobs, progress)
     return files
 
 
@@ -231,16 +223,19 @@ def cached_corpus(
     key = fingerprint([name, n_tracks, seed, stems, corpus_version(name)])
     directory = cache_dir("corpora", f"{name}-{key}")
     files = _files(name, directory)
-    if files.audio.is_file() and files.annotations.is_file():
-        return files
-    return export_corpus(
-        name, directory, n_tracks=n_tracks, seed=seed, stems=stems, progress=progress
-    )
+    if not _complete(files):
+        for folder in cache_dir("corpora").iterdir():  # where exports may have been killed for good
+            sweep(folder)
+        with _locked(name, files):
+            if not _complete(files):  # another process may have had the lock
+                _export(name, files, n_tracks, seed, stems, None, progress)
+    return files
 
 
 def cached_files(name: str) -> list[Path]:
     """Return all files of a corpus in the cache, of any size, seed and version."""
-    return sorted(path for path in cache_dir("corpora").glob(f"{name}-*/*") if path.is_file())
+    found = cache_dir("corpora").glob(f"{name}-*/{name}*")
+    return sorted(path for path in found if path.is_file())
 
 
 def expected_minutes(name: str) -> float:
@@ -275,6 +270,44 @@ def _files(name: str, directory: Path) -> CorpusFiles:
     return CorpusFiles(directory / f"{name}_{kind}.hdf5", directory / f"{name}.pyjama")
 
 
+def _complete(files: CorpusFiles) -> bool:
+    return files.audio.is_file() and files.annotations.is_file()
+
+
+@contextmanager
+def _locked(name: str, files: CorpusFiles) -> Iterator[None]:
+    """Let one process at a time write the files of a corpus.
+
+    The lock stands beside them: processes may have caches of their own.
+    """
+    from filelock import FileLock
+
+    directory = files.audio.parent
+    directory.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory / f".{name}.lock"):
+        sweep(directory)
+        yield
+
+
+def _export(
+    name: str,
+    files: CorpusFiles,
+    n_tracks: int,
+    seed: int,
+    stems: bool,
+    n_jobs: int | None,
+    progress: bool,
+) -> None:
+    # The number of tracks is not part of the key: a longer corpus takes over a shorter one's
+    # blocks.
+    key = fingerprint([seed, stems, corpus_version(name)])
+    parts = files.audio.parent / f".{name}-{key}.parts"
+    parts.mkdir(exist_ok=True)
+    _render_blocks(name, parts, n_tracks, seed, stems, n_jobs, progress)
+    _join(name, parts, n_tracks, files)
+    shutil.rmtree(parts)
+
+
 def _checked(name: str, n_tracks: int | None, seed: int, n_jobs: int | None) -> int:
     n_tracks = recipe(name).default_tracks if n_tracks is None else n_tracks
     if n_tracks < 1 or seed < 0 or (n_jobs is not None and n_jobs < 1 and n_jobs != -1):
@@ -294,8 +327,10 @@ def _blocks(name: str, n_tracks: int) -> list[range]:
     return [range(n_tracks)[start : start + size] for start in range(0, n_tracks, size)]
 
 
-def _block_name(block: range) -> str:
-    return f"{block.start:07d}-{block.stop:07d}"
+def _block_files(parts: Path, block: range) -> tuple[Path, Path]:
+    """Return the audio and the annotations of a block; a kill while clearing up may leave one."""
+    name = f"{block.start:07d}-{block.stop:07d}"
+    return parts / f"{name}.hdf5", parts / f"{name}.json"
 
 
 def _render_blocks(
@@ -313,7 +348,7 @@ def _render_blocks(
     missing = [
         block
         for block in _blocks(name, n_tracks)
-        if not (parts / f"{_block_name(block)}.json").is_file()
+        if not all(path.is_file() for path in _block_files(parts, block))
     ]
     if n_jobs is None:
         n_jobs = 1 if len(missing) < SMALL_BLOCKS else -1
@@ -329,9 +364,9 @@ def _render_blocks(
 
 
 def _render_block(name: str, parts: Path, block: range, seed: int, stems: bool) -> None:
-    """Make one block. The annotations come last: where they are, the block is complete."""
+    """Make one block. The annotations come last, so that a new block is complete where they are."""
     found = recipe(name)
-    audio, annotations = (parts / f"{_block_name(block)}.{kind}" for kind in ("hdf5", "json"))
+    audio, annotations = _block_files(parts, block)
     texts = []
     with AudioStoreWriter(audio) as store:
         for index in block:
@@ -362,21 +397,28 @@ def _within(fields: Mapping[str, Atoms], duration_s: float) -> dict[str, Atoms]:
 
 
 def _join(name: str, parts: Path, n_tracks: int, files: CorpusFiles) -> None:
-    """Join the blocks, in order, into the two files, which appear together."""
+    """Join the blocks, in order, into the two files."""
     found = recipe(name)
+    blocks = [_block_files(parts, block) for block in _blocks(name, n_tracks)]
 
-    def entries(store: AudioStoreWriter) -> Iterator[str]:
-        for block in _blocks(name, n_tracks):
-            path = parts / _block_name(block)
-            with AudioStore(path.with_suffix(".hdf5")) as audio:
-                for key, text in json.loads(path.with_suffix(".json").read_text("utf-8")):
+    def entries(path: Path) -> list[tuple[str, str]]:
+        return json.loads(path.read_text("utf-8"))
+
+    with replacing_pair(files.audio, files.annotations) as (store, annotations):
+        for audio_path, entries_path in blocks:
+            with AudioStore(audio_path) as audio:
+                for key, _ in entries(entries_path):
                     if found.holds == "features":
                         store.append_feature(key, *audio.read_feature(key))
                     else:
                         samples, sample_rate = audio.read(key, mono=False)
                         mono = samples.shape[0] == 1
                         store.append(key, samples[0] if mono else samples, sample_rate)
-                    yield text
-
-    with replacing(files.annotations) as annotations, AudioStoreWriter(files.audio) as store:
-        pyjama.write_dumped(annotations, found.definitions, entries(store))
+        texts = (text for _, path in blocks for _, text in entries(path))
+        pyjama.write_dumped(
+            annotations,
+            found.definitions,
+            texts,
+            audio_identity=store.identity,
+            in_place=True,
+        )
