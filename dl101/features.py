@@ -27,10 +27,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dl101.config import HopSamples, NotEmpty, Range, SampleRate, Settings
 from dl101.errors import ConfigError, DataError
 from dl101.units import hz_to_midi
 
@@ -77,8 +79,11 @@ class Feature:
     hop_samples: int
 
 
+_Harmonic = Annotated[float, Range(at_least=0.1, at_most=100)]
+
+
 @dataclass(frozen=True)
-class HcqtConfig:
+class HcqtConfig(Settings):
     """What an HCQT is computed with.
 
     Parameters
@@ -97,31 +102,24 @@ class HcqtConfig:
         Rate of the audio in Hz.
     """
 
-    harmonics: tuple[float, ...] = (0.5, 1, 2, 3, 4, 5)
-    bins_per_semitone: int = 5
-    n_octaves: int = 6
-    f_min_hz: float = 32.7
-    hop_samples: int = 512
-    sample_rate: int = 22050
+    harmonics: Annotated[tuple[_Harmonic, ...], NotEmpty()] = (0.5, 1, 2, 3, 4, 5)
+    bins_per_semitone: Annotated[int, Range(at_least=1, at_most=100)] = 5
+    n_octaves: Annotated[int, Range(at_least=1, at_most=12)] = 6
+    f_min_hz: Annotated[float, Range(at_least=1, at_most=100_000)] = 32.7
+    hop_samples: HopSamples = 512
+    sample_rate: SampleRate = 22050
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "harmonics", tuple(float(h) for h in self.harmonics))
-        if not self.harmonics:
+        """Check each field, and that the lowest bin is below half the sample rate."""
+        super().__post_init__()
+        lowest_hz = self.f_min_hz * min(self.harmonics)
+        if lowest_hz >= self.sample_rate / 2:
             raise ConfigError(
-                "HcqtConfig.harmonics",
-                got="none",
-                expected="at least one harmonic",
-                hint="use (1,) for a plain CQT",
+                "HcqtConfig.f_min_hz",
+                got=f"{self.f_min_hz:g}, a lowest bin at {lowest_hz:g} Hz",
+                expected=f"below half the sample rate, {self.sample_rate / 2:g} Hz",
+                hint="lower it: no bin would see a sound",
             )
-        positive = {"harmonics": min(self.harmonics), "f_min_hz": self.f_min_hz}
-        whole = ("bins_per_semitone", "n_octaves", "hop_samples", "sample_rate")
-        positive |= {name: getattr(self, name) for name in whole}
-        for name, value in positive.items():
-            if not value > 0 or (name in whole and value != int(value)):
-                kind = "a positive whole number" if name in whole else "a positive number"
-                raise ConfigError(
-                    f"HcqtConfig.{name}", got=value, expected=kind, hint=f"correct {name}"
-                )
 
     @property
     def bins_per_octave(self) -> int:

@@ -63,7 +63,7 @@ def test_full_scale_is_the_published_size():
     [
         ("huge", [], "scale 'huge'"),
         ("lab", ["feature.harmonic=[1]"], "did you mean 'harmonics'"),
-        ("lab", ["model=conv3d"], r"conv3d\.yaml"),
+        ("lab", ["model=conv3d"], "did you mean 'conv2d'"),
     ],
 )
 def test_wrong_settings_are_named(scale, changes, message):
