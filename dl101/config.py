@@ -108,11 +108,14 @@ class _PlainLoader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)
+            value = super().construct_object(node, deep)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             # of a scalar that is not what its tag says, such as `!!int x`, or of too many digits
             kind = node.tag.removeprefix(_TAG)
             raise _at(node.start_mark, f"{_shown(node.value)} as {kind}") from error
+        if isinstance(value, int) and value.bit_length() > 64:
+            raise _at(node.start_mark, "a whole number of more than 64 bits")
+        return value
 
 
 def _at(mark: yaml.Mark, problem: str) -> yaml.YAMLError:

@@ -49,6 +49,8 @@ _EDGE = 0.75
 _MAX_BLOCK_SAMPLES = 2**20
 # Block lengths are rounded up to this many frames: fast FFTs, and few distinct plans.
 _BLOCK_FRAMES_STEP = 128
+# Longer than any note, and short enough for its window to fit in memory.
+_MAX_WINDOW_S = 200
 # Bins computed at once: few calls, and little memory beside the result.
 _ROWS_PER_GROUP = 64
 
@@ -110,7 +112,7 @@ class HcqtConfig(Settings):
     sample_rate: SampleRate = 22050
 
     def __post_init__(self) -> None:
-        """Check each field, and that the lowest bin is below half the sample rate."""
+        """Check each field, and that the lowest bin can be computed."""
         super().__post_init__()
         lowest_hz = self.f_min_hz * min(self.harmonics)
         if lowest_hz >= self.sample_rate / 2:
@@ -119,6 +121,14 @@ class HcqtConfig(Settings):
                 got=f"{self.f_min_hz:g}, a lowest bin at {lowest_hz:g} Hz",
                 expected=f"below half the sample rate, {self.sample_rate / 2:g} Hz",
                 hint="lower it: no bin would see a sound",
+            )
+        window_s = self.quality / lowest_hz
+        if window_s > _MAX_WINDOW_S:
+            raise ConfigError(
+                "HcqtConfig.f_min_hz",
+                got=f"{self.f_min_hz:g}, a lowest bin whose window lasts {window_s:.0f} s",
+                expected=f"up to {_MAX_WINDOW_S} s",
+                hint="raise it, or lower bins_per_semitone",
             )
 
     @property
