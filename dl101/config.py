@@ -136,7 +136,7 @@ def _load(text: str) -> Any:
     try:
         return loader.get_single_data()
     except (ValueError, OverflowError) as error:  # an escape such as "\UFFFFFFFF"
-        raise _at(loader.get_mark(), str(error)) from error
+        raise _at(loader.get_mark(), f"what cannot be read ({error})") from error
     finally:
         loader.dispose()
 
@@ -422,7 +422,7 @@ Count = Annotated[int, Range(at_least=1, at_most=1_000_000_000)]
 Positive = Annotated[float, Range(above=0)]
 NotNegative = Annotated[float, Range(at_least=0)]
 Probability = Annotated[float, Range(at_least=0, at_most=1)]
-Interval = Annotated[tuple[float, float], Ascending()]
+PositiveInterval = Annotated[tuple[Positive, Positive], Ascending()]
 Seed = Annotated[int, Range(at_least=0, at_most=2**32 - 1)]  # what NumPy and PyTorch both take
 SampleRate = Annotated[int, Range(at_least=1_000, at_most=768_000)]  # Hz
 HopSamples = Annotated[int, Range(at_least=1, at_most=65_536)]

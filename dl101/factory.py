@@ -587,7 +587,11 @@ def read_model(
         )
     sizes = _mapping(content["sizes"], f"{where}, sizes", required=size, allowed=config.SCALES)
     parameters = _mapping(sizes[size], f"{where}, sizes, {size}")
-    network = build_model(content["model"], input_shape, parameters=parameters)
+    model = _mapping(content["model"], f"{where}, model", required="block_l")
+    try:
+        network = build_model(model, input_shape, parameters=parameters)
+    except Dl101Error as error:
+        raise _placed(error, where) from None
     last = network.describe()[-1]
     if last.output_shape != tuple(output_shape):
         raise ShapeError(
