@@ -32,7 +32,16 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dl101.config import HopSamples, NotEmpty, Range, SampleRate, Settings
+from dl101.config import (
+    Count,
+    HopSamples,
+    NotEmpty,
+    PatchFrames,
+    Range,
+    SampleRate,
+    Settings,
+    checked,
+)
 from dl101.errors import ConfigError, DataError
 from dl101.units import hz_to_midi
 
@@ -258,10 +267,15 @@ def log_mel(
     ------
     DataError
         If the audio or its rate cannot be used.
+    ConfigError
+        If a number of bands or samples is none.
     """
     import librosa
 
     array = _check_audio(audio, sample_rate)
+    n_bands = checked(Count, n_bands, "log_mel: n_bands")
+    window_samples = checked(Count, window_samples, "log_mel: window_samples")
+    hop_samples = checked(HopSamples, hop_samples, "log_mel: hop_samples")
     # librosa warns when a window is longer than the signal; zeros change nothing but that.
     padded = np.pad(array, (0, max(0, window_samples - array.size)))
     power = librosa.feature.melspectrogram(
@@ -569,7 +583,9 @@ def patches(n_frames: int, *, patch_frames: int, hop_frames: int) -> NDArray[np.
     ConfigError
         If a length is not positive, or the hop exceeds the patch (frames would be skipped).
     """
-    if not 1 <= hop_frames <= patch_frames:
+    patch_frames = checked(PatchFrames, patch_frames, "patches: patch_frames")
+    hop_frames = checked(PatchFrames, hop_frames, "patches: hop_frames")
+    if hop_frames > patch_frames:
         raise ConfigError(
             "patches",
             got=f"patch_frames={patch_frames}, hop_frames={hop_frames}",
