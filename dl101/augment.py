@@ -32,12 +32,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Annotated
 
 import numpy as np
 import scipy.fft
 import scipy.signal
 from numpy.typing import ArrayLike, NDArray
 
+from dl101.config import Ascending, Count, PositiveInterval, Probability, Range, Settings
 from dl101.data import harte
 from dl101.data.pyjama import Atom
 from dl101.errors import ConfigError, DataError
@@ -493,8 +495,6 @@ def _in_pitch(name: str, atom: Atom, semitones: float, stretch: float) -> Atom:
 
 # ---- random augmentations ----------------------------------------------------------------------
 
-Range = tuple[float, float]
-
 
 @dataclass(frozen=True, eq=False)
 class Augmented:
@@ -527,6 +527,10 @@ class Augmented:
         )
 
 
+_Decibel = Annotated[float, Range(at_least=-200, at_most=200)]
+_Decibels = Annotated[tuple[_Decibel, _Decibel], Ascending()]
+_Semitone = Annotated[float, Range(at_least=-48, at_most=48)]
+_Semitones = Annotated[tuple[_Semitone, _Semitone], Ascending()]
 Augmentation = Callable[[ArrayLike, float, np.random.Generator], Augmented]
 
 
@@ -540,10 +544,10 @@ class Flip:
 
 
 @dataclass(frozen=True)
-class Gain:
+class Gain(Settings):
     """Changes the level."""
 
-    gain_db: Range = (-20.0, -1.0)
+    gain_db: _Decibels = (-20.0, -1.0)
 
     def __call__(self, audio: ArrayLike, sample_rate: float, rng: np.random.Generator) -> Augmented:
         """Return the augmented sound."""
@@ -551,11 +555,11 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(Settings):
     """Adds noise between white and as steep as ``slope_db_per_octave`` allows."""
 
-    snr_db: Range = (3.0, 30.0)
-    slope_db_per_octave: Range = (0.0, 6.0)
+    snr_db: _Decibels = (3.0, 30.0)
+    slope_db_per_octave: _Decibels = (0.0, 6.0)
 
     def __call__(self, audio: ArrayLike, sample_rate: float, rng: np.random.Generator) -> Augmented:
         """Return the augmented sound."""
@@ -565,11 +569,11 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Filter:
+class Filter(Settings):
     """Takes away the top or the bottom, with equal chance; cutoffs are drawn evenly in octaves."""
 
-    low_pass_hz: Range = (2200.0, 4000.0)
-    high_pass_hz: Range = (200.0, 1200.0)
+    low_pass_hz: PositiveInterval = (2200.0, 4000.0)
+    high_pass_hz: PositiveInterval = (200.0, 1200.0)
 
     def __call__(self, audio: ArrayLike, sample_rate: float, rng: np.random.Generator) -> Augmented:
         """Return the augmented sound."""
@@ -580,11 +584,11 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class Delay:
+class Delay(Settings):
     """Adds an echo."""
 
-    delay_s: Range = (0.2, 0.45)
-    gain_db: Range = (-12.0, -3.0)
+    delay_s: PositiveInterval = (0.2, 0.45)
+    gain_db: _Decibels = (-12.0, -3.0)
 
     def __call__(self, audio: ArrayLike, sample_rate: float, rng: np.random.Generator) -> Augmented:
         """Return the augmented sound."""
@@ -593,11 +597,11 @@ class Delay:
 
 
 @dataclass(frozen=True)
-class Room:
+class Room(Settings):
     """Plays the sound in a synthetic room."""
 
-    rt60_s: Range = (0.2, 1.5)
-    direct_to_reverb_db: Range = (-3.0, 6.0)
+    rt60_s: PositiveInterval = (0.2, 1.5)
+    direct_to_reverb_db: _Decibels = (-3.0, 6.0)
 
     def __call__(self, audio: ArrayLike, sample_rate: float, rng: np.random.Generator) -> Augmented:
         """Return the augmented sound."""
@@ -611,10 +615,10 @@ class Room:
 
 
 @dataclass(frozen=True)
-class PitchShift:
+class PitchShift(Settings):
     """Moves the pitch; in steps of a semitone, if ``whole``."""
 
-    semitones: Range = (-7.0, 7.0)
+    semitones: _Semitones = (-7.0, 7.0)
     whole: bool = True
 
     def __call__(self, audio: ArrayLike, sample_rate: float, rng: np.random.Generator) -> Augmented:
@@ -626,10 +630,10 @@ class PitchShift:
 
 
 @dataclass(frozen=True)
-class TimeStretch:
+class TimeStretch(Settings):
     """Changes the tempo; the range is of durations, drawn evenly in ratios."""
 
-    stretch: Range = (0.8, 1.25)
+    stretch: PositiveInterval = (0.8, 1.25)
 
     def __call__(self, audio: ArrayLike, sample_rate: float, rng: np.random.Generator) -> Augmented:
         """Return the augmented sound."""
@@ -638,10 +642,10 @@ class TimeStretch:
 
 
 @dataclass(frozen=True)
-class Crop:
+class Crop(Settings):
     """Cuts out a stretch of ``n_samples``; zeros follow a sound that is too short."""
 
-    n_samples: int
+    n_samples: Count
 
     def __call__(self, audio: ArrayLike, sample_rate: float, rng: np.random.Generator) -> Augmented:
         """Return the augmented sound."""
@@ -653,10 +657,10 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class Sometimes:
+class Sometimes(Settings):
     """Applies an augmentation with a probability."""
 
-    probability: float
+    probability: Probability
     augmentation: Augmentation
 
     def __call__(self, audio: ArrayLike, sample_rate: float, rng: np.random.Generator) -> Augmented:
@@ -667,7 +671,7 @@ class Sometimes:
 
 
 @dataclass(frozen=True)
-class Chain:
+class Chain(Settings):
     """Applies augmentations one after another, and adds up what they do to pitch and time."""
 
     steps: tuple[Augmentation, ...]
@@ -717,7 +721,7 @@ def clmr_chain(n_samples: int = 59_049) -> Chain:
 # ---- helpers -----------------------------------------------------------------------------------
 
 
-def _draw(rng: np.random.Generator, limits: Range) -> float:
+def _draw(rng: np.random.Generator, limits: PositiveInterval) -> float:
     """Return a positive number from a range, drawn evenly in ratios."""
     return float(np.exp(rng.uniform(*np.log(limits))))
 

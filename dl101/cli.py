@@ -15,8 +15,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 from dl101 import __version__
+from dl101.config import Jobs, Minutes, Range, Seed, TrackCount, checked
 from dl101.errors import ConfigError, Dl101Error
 
 
@@ -25,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
+        _check_numbers(options)
         options.run(options)
     except Dl101Error as error:
         print(f"dl101: {error}", file=sys.stderr)
@@ -121,6 +124,22 @@ def _parser() -> argparse.ArgumentParser:
     lab.add_argument("--seed", type=int, default=0, help="another seed, other seeds of students")
     lab.set_defaults(run=_lab_pack)
     return parser
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    """Refuse numbers outside their range, whichever command takes them, before it begins."""
+    ranges = {
+        "seed": Seed,
+        "tracks": TrackCount,
+        "minutes": Minutes,
+        "jobs": Jobs,
+        "n_students": Annotated[int, Range(at_least=1, at_most=10_000)],
+    }
+    for name in vars(options).keys() & ranges.keys():
+        given = getattr(options, name)
+        for value in given if isinstance(given, list) else [given]:
+            if value is not None:
+                checked(ranges[name], value, f"--{name.replace('_', '-')}")
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MAX_PART = 1200  # characters
+
 
 class Dl101Error(Exception):
     """Base of all errors raised on purpose.
@@ -29,6 +31,7 @@ class Dl101Error(Exception):
     def __init__(self, what: str, *, got: object, expected: object, hint: str) -> None:
         self.what, self.got, self.expected, self.hint = what, got, expected, hint
         ending = "" if hint.endswith(("?", ".")) else "."
+        what, got, expected, hint = map(_cut, (what, got, expected, hint))
         super().__init__(f"{what}: got {got}; expected {expected}. Try: {hint}{ending}")
 
     def __reduce__(self) -> tuple:
@@ -38,6 +41,12 @@ class Dl101Error(Exception):
 
 def _rebuild(kind: type, what: str, got: object, expected: object, hint: str) -> Dl101Error:
     return kind(what, got=got, expected=expected, hint=hint)
+
+
+def _cut(part: object) -> str:
+    """Return a part of a message; what a user gave may be of any length."""
+    text = str(part)
+    return text if len(text) <= _MAX_PART else f"{text[: _MAX_PART - 150]} ... {text[-100:]}"
 
 
 def did_you_mean(

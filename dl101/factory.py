@@ -36,11 +36,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from dl101 import config
 from dl101.errors import ConfigError, Dl101Error, ShapeError, did_you_mean
 from dl101.nn.blocks import (
     ConvNeXtBlock,
@@ -54,7 +56,8 @@ from dl101.nn.pooling import AttentionPool, AutoPool, AutoPoolSplit
 
 Shape = tuple[int, ...]
 
-META_BATCH = 2
+# Two, so that no batch can be taken for another axis of the same size.
+META_BATCHES = (2, 3)
 
 
 class LayerRow(NamedTuple):
@@ -118,7 +121,7 @@ class Network(nn.Module):
     def describe(self) -> list[LayerRow]:
         """Return the shape after each layer and its number of parameters, by a dry run."""
         twin = copy.deepcopy(self).to("meta").eval()
-        x = torch.empty((META_BATCH, *self.input_shape), device="meta")
+        x = torch.empty((META_BATCHES[0], *self.input_shape), device="meta")
         stored: dict[str, Tensor] = {}
         rows = []
         for place, layer in twin.layers():
@@ -509,11 +512,11 @@ def build_model(
     """
     shape = _checked_input_shape(input_shape)
     name, entries = _parse(_with_parameters(spec, parameters or {}))
-    x = torch.empty((META_BATCH, *shape), device="meta")
-    stored: dict[str, Tensor] = {}
+    xs = [torch.empty((n, *shape), device="meta") for n in META_BATCHES]
+    stored: list[dict[str, Tensor]] = [{} for _ in xs]
     layers: list[tuple[str, str, nn.Module]] = []
     for position, entry in entries:
-        layer_shape = tuple(x.shape[1:])
+        layer_shape = tuple(xs[0].shape[1:])
         kind, layer_type, written = _read_layer(entry, f"model {name!r}, {position}", layer_shape)
         where = f"model {name!r}, {position} ({kind}), input shape {layer_shape}"
         if layer_type.n_axes not in (None, len(layer_shape)):
@@ -525,24 +528,86 @@ def build_model(
             )
         options = _resolve_options(layer_type, written, layer_shape, where)
         if kind in ("StoreAs", "CatWith"):
-            _check_skip(kind, options["name"], stored, where)
+            _check_skip(kind, options["name"], stored[0], where)
         try:
             with torch.device("meta"):
                 twin = layer_type.build(**options)
             layer = layer_type.build(**options)
         except Dl101Error as error:
             raise _placed(error, where) from None
-        except (TypeError, ValueError, RuntimeError, IndexError) as error:
+        except Exception as error:  # PyTorch has no list of what it raises for wrong options
             raise ConfigError(
                 where,
                 got=f"options {written!r}, for which PyTorch says: {_first_line(error)}",
                 expected="options that the layer accepts",
                 hint="correct the options of this layer",
             ) from error
-        x = _dry_run(twin, x, stored, where, layers, shape)
+        xs = [
+            _dry_run(twin, x, kept, where, layers, shape)
+            for x, kept in zip(xs, stored, strict=True)
+        ]
         label = f"{kind} {options['name']}" if layer_type.takes_name else kind
         layers.append((position.place, label, layer))
     return Network(name, shape, layers)
+
+
+def read_model(
+    path: Path | str, input_shape: Sequence[int], *, size: str, output_shape: Sequence[int]
+) -> Network:
+    """Build the network of a model file, which a system trains on logits.
+
+    The file has ``model:``, see :func:`build_model`, and ``sizes:``, which gives the parameters of
+    the model for each size of it.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    input_shape, output_shape
+        Shapes, without the batch, of what the system feeds and what it compares with a target.
+    size
+        One of the sizes: ``"lab"`` or ``"full"``.
+
+    Raises
+    ------
+    ConfigError
+        If the file lacks something, or its last layer has no bias (an activation, mostly).
+    ShapeError
+        If the layers do not fit the input, or their output is not what the system needs.
+    """
+    path = Path(path)
+    where = f"model file {path}"
+    content = config.read_yaml(path)
+    if content.keys() != {"model", "sizes"}:
+        raise ConfigError(
+            where,
+            got=f"the keys {_one_of(content)}",
+            expected="the keys model and sizes",
+            hint="compare with the files in dl101/configs",
+        )
+    sizes = _mapping(content["sizes"], f"{where}, sizes", required=size, allowed=config.SCALES)
+    parameters = _mapping(sizes[size], f"{where}, sizes, {size}")
+    model = _mapping(content["model"], f"{where}, model", required="block_l")
+    try:
+        network = build_model(model, input_shape, parameters=parameters)
+    except Dl101Error as error:
+        raise _placed(error, where) from None
+    last = network.describe()[-1]
+    if last.output_shape != tuple(output_shape):
+        raise ShapeError(
+            f"{where}, last layer ({last.type})",
+            got=f"the output shape {last.output_shape}",
+            expected=f"{tuple(output_shape)}",
+            hint="give the last layer one channel, and keep the other axes on the way",
+        )
+    if getattr(network.layers()[-1][1], "bias", None) is None:
+        raise ConfigError(
+            f"{where}, last layer",
+            got=last.type,
+            expected="a layer with a bias, such as Conv2d, whose output is a logit",
+            hint="end with that layer: the loss applies the sigmoid",
+        )
+    return network
 
 
 class _Position(NamedTuple):
@@ -622,24 +687,25 @@ def _parse(spec: object) -> tuple[str, list[tuple[_Position, object]]]:
 
 
 def _mapping(
-    value: object, where: str, *, required: str, allowed: tuple[str, ...]
+    value: object, where: str, *, required: str = "", allowed: tuple[str, ...] = ()
 ) -> Mapping[str, object]:
+    """Return a mapping whose keys are those; ``allowed`` empty: any."""
     if not isinstance(value, Mapping):
         raise ConfigError(
             where,
             got=repr(value),
-            expected=f"a mapping with the key {required}",
+            expected=f"a mapping with the key {required}" if required else "a mapping",
             hint="compare with the files in dl101/configs",
         )
     for key in value:
-        if key not in allowed:
+        if allowed and key not in allowed:
             raise ConfigError(
                 where,
                 got=f"the key {key!r}",
                 expected=_one_of(allowed),
                 hint=did_you_mean(key, allowed),
             )
-    if required not in value:
+    if required and required not in value:
         raise ConfigError(
             where,
             got=f"the keys {_one_of(value)}",
@@ -722,6 +788,12 @@ def _resolve_options(
                 expected=f"also {key}",
                 hint=f"write {key}: -1 to infer it" if inferable else f"add {key}",
             )
+    for key, value in written.items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ConfigError(
+                    where, got=f"{key} {number}", expected="a finite number", hint="correct it"
+                )
     options = dict(written)
     for key, infer in layer_type.inferred.items():
         actual, given = infer(shape), written[key]
@@ -791,7 +863,7 @@ def _dry_run(
                     hint=f"use {_nearest_multiples(input_shape, factors)}, by padding or cutting",
                 ) from None
         raise _placed(error, where) from None
-    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+    except Exception as error:  # PyTorch has no list of what it raises for a wrong shape
         raise ShapeError(
             where,
             got=f"a shape for which PyTorch says: {_first_line(error)}",

@@ -27,10 +27,21 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dl101.config import (
+    Count,
+    HopSamples,
+    NotEmpty,
+    PatchFrames,
+    Range,
+    SampleRate,
+    Settings,
+    checked,
+)
 from dl101.errors import ConfigError, DataError
 from dl101.units import hz_to_midi
 
@@ -47,6 +58,8 @@ _EDGE = 0.75
 _MAX_BLOCK_SAMPLES = 2**20
 # Block lengths are rounded up to this many frames: fast FFTs, and few distinct plans.
 _BLOCK_FRAMES_STEP = 128
+# Longer than any note, and short enough for its window to fit in memory.
+_MAX_WINDOW_S = 200
 # Bins computed at once: few calls, and little memory beside the result.
 _ROWS_PER_GROUP = 64
 
@@ -77,8 +90,11 @@ class Feature:
     hop_samples: int
 
 
+_Harmonic = Annotated[float, Range(at_least=0.1, at_most=100)]
+
+
 @dataclass(frozen=True)
-class HcqtConfig:
+class HcqtConfig(Settings):
     """What an HCQT is computed with.
 
     Parameters
@@ -97,31 +113,32 @@ class HcqtConfig:
         Rate of the audio in Hz.
     """
 
-    harmonics: tuple[float, ...] = (0.5, 1, 2, 3, 4, 5)
-    bins_per_semitone: int = 5
-    n_octaves: int = 6
-    f_min_hz: float = 32.7
-    hop_samples: int = 512
-    sample_rate: int = 22050
+    harmonics: Annotated[tuple[_Harmonic, ...], NotEmpty()] = (0.5, 1, 2, 3, 4, 5)
+    bins_per_semitone: Annotated[int, Range(at_least=1, at_most=100)] = 5
+    n_octaves: Annotated[int, Range(at_least=1, at_most=12)] = 6
+    f_min_hz: Annotated[float, Range(at_least=1, at_most=100_000)] = 32.7
+    hop_samples: HopSamples = 512
+    sample_rate: SampleRate = 22050
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "harmonics", tuple(float(h) for h in self.harmonics))
-        if not self.harmonics:
+        """Check each field, and that the lowest bin can be computed."""
+        super().__post_init__()
+        lowest_hz = self.f_min_hz * min(self.harmonics)
+        if lowest_hz >= self.sample_rate / 2:
             raise ConfigError(
-                "HcqtConfig.harmonics",
-                got="none",
-                expected="at least one harmonic",
-                hint="use (1,) for a plain CQT",
+                "HcqtConfig.f_min_hz",
+                got=f"{self.f_min_hz:g}, a lowest bin at {lowest_hz:g} Hz",
+                expected=f"below half the sample rate, {self.sample_rate / 2:g} Hz",
+                hint="lower it: no bin would see a sound",
             )
-        positive = {"harmonics": min(self.harmonics), "f_min_hz": self.f_min_hz}
-        whole = ("bins_per_semitone", "n_octaves", "hop_samples", "sample_rate")
-        positive |= {name: getattr(self, name) for name in whole}
-        for name, value in positive.items():
-            if not value > 0 or (name in whole and value != int(value)):
-                kind = "a positive whole number" if name in whole else "a positive number"
-                raise ConfigError(
-                    f"HcqtConfig.{name}", got=value, expected=kind, hint=f"correct {name}"
-                )
+        window_s = self.quality / lowest_hz
+        if window_s > _MAX_WINDOW_S:
+            raise ConfigError(
+                "HcqtConfig.f_min_hz",
+                got=f"{self.f_min_hz:g}, a lowest bin whose window lasts {window_s:.0f} s",
+                expected=f"up to {_MAX_WINDOW_S} s",
+                hint="raise it, or lower bins_per_semitone",
+            )
 
     @property
     def bins_per_octave(self) -> int:
@@ -250,10 +267,15 @@ def log_mel(
     ------
     DataError
         If the audio or its rate cannot be used.
+    ConfigError
+        If a number of bands or samples is none.
     """
     import librosa
 
     array = _check_audio(audio, sample_rate)
+    n_bands = checked(Count, n_bands, "log_mel: n_bands")
+    window_samples = checked(Count, window_samples, "log_mel: window_samples")
+    hop_samples = checked(HopSamples, hop_samples, "log_mel: hop_samples")
     # librosa warns when a window is longer than the signal; zeros change nothing but that.
     padded = np.pad(array, (0, max(0, window_samples - array.size)))
     power = librosa.feature.melspectrogram(
@@ -561,7 +583,9 @@ def patches(n_frames: int, *, patch_frames: int, hop_frames: int) -> NDArray[np.
     ConfigError
         If a length is not positive, or the hop exceeds the patch (frames would be skipped).
     """
-    if not 1 <= hop_frames <= patch_frames:
+    patch_frames = checked(PatchFrames, patch_frames, "patches: patch_frames")
+    hop_frames = checked(PatchFrames, hop_frames, "patches: hop_frames")
+    if hop_frames > patch_frames:
         raise ConfigError(
             "patches",
             got=f"patch_frames={patch_frames}, hop_frames={hop_frames}",

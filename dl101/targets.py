@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dl101.errors import ConfigError, DataError
+from dl101.config import Count, Positive, Settings
+from dl101.errors import DataError
 from dl101.features import HcqtConfig
 from dl101.units import hz_to_midi, midi_to_hz
 
@@ -31,7 +32,7 @@ _LATEST_S = 30_000.0
 
 
 @dataclass(frozen=True)
-class PitchAxis:
+class PitchAxis(Settings):
     """Bins that are evenly spaced in pitch.
 
     Parameters
@@ -44,19 +45,9 @@ class PitchAxis:
         Number of bins.
     """
 
-    f_min_hz: float
-    bins_per_semitone: int
-    n_bins: int
-
-    def __post_init__(self) -> None:
-        for name in ("f_min_hz", "bins_per_semitone", "n_bins"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(
-                    f"PitchAxis.{name}",
-                    got=getattr(self, name),
-                    expected="a positive number",
-                    hint=f"correct {name}, or use PitchAxis.of(hcqt_config)",
-                )
+    f_min_hz: Positive
+    bins_per_semitone: Count
+    n_bins: Count
 
     @classmethod
     def of(cls, config: HcqtConfig) -> PitchAxis:

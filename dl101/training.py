@@ -8,6 +8,7 @@ header), so loading one can never run code.
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import math
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import lightning as L
 import torch
@@ -27,13 +28,23 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dl101.config import Count, KeysOf, NotNegative, Positive, Range, Settings
 from dl101.data.cache import replacing
 from dl101.errors import ConfigError, DataError, TrainingError
 from dl101.progress import progress_enabled
 
+Precision = Literal[
+    "auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"
+]  # fmt: skip
+
+
+def _trainer_options() -> list[str]:
+    ours = ("callbacks", "plugins")  # without which nothing is saved
+    return [name for name in inspect.signature(L.Trainer).parameters if name not in ours]
+
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Settings):
     """How to train.
 
     Attributes
@@ -57,16 +68,16 @@ class TrainingConfig:
         Passed on to ``lightning.Trainer`` as is (``devices``, ``strategy``, ``num_nodes``, ...).
     """
 
-    max_epochs: int = 10
-    patience: int = 10
-    batch_size: int = 16
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
+    max_epochs: Count = 10
+    patience: Annotated[int, Range(at_least=0, at_most=1_000_000_000)] = 10
+    batch_size: Count = 16
+    learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
-    gradient_clip: float | None = 1.0
-    precision: str = "auto"
-    num_workers: int = 0
-    trainer: Mapping[str, Any] = field(default_factory=dict)
+    gradient_clip: Positive | None = 1.0
+    precision: Precision = "auto"
+    num_workers: Annotated[int, Range(at_least=0, at_most=256)] = 0
+    trainer: Annotated[Mapping[str, Any], KeysOf(_trainer_options)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,24 @@ def test_minutes_are_rendered(tmp_path):
     [
         (["export", "danses", "OUT"], "did you mean 'dances'?\n"),
         (["export", "notes", "OUT", "--minutes", "-1"], "a number above 0"),
-        (["export", "notes", "OUT", "--tracks", "0"], "at least one track"),
+        (
+            ["export", "notes", "OUT", "--tracks", "0"],
+            "--tracks: got int 0; expected a whole",
+        ),
+        (["export", "notes", "OUT", "--minutes", "nan"], "--minutes: got float nan"),
+        (["export", "notes", "OUT", "--minutes", "1e300"], "--minutes: got float 1e+300"),
+        (["export", "notes", "OUT", "--jobs", "0"], "--jobs: got int 0"),
+        (["export", "notes", "OUT", "--seed", "-1"], "--seed: got int -1"),
         (["export", "notes", "FILE"], "Try: another folder"),
+        (["experiment", "waveform", "--seed", "0", "-1"], "--seed: got int -1"),
+        (["experiment", "waveform", "--tracks", "-5"], "--tracks: got int -5"),
+        (["probe", "notes", "--seed", "-1"], "--seed: got int -1"),
+        (["train", "multi_pitch", "--seed", "4294967296"], "--seed: got int 4294967296"),
+        (["train", "multi_pich"], "did you mean 'multi_pitch'?"),
+        (["train", "multi_pitch", "--set", "model=conv2"], "did you mean 'conv2d'?"),
+        (["train", "multi_pitch", "--set", "data.dataset=choral"], "did you mean 'chorales'?"),
+        (["train", "multi_pitch", "--set", "data.dataset=tags"], "no f0multi or pitchmidi"),
+        (["lab-pack", "waveform", "--output", "OUT", "--n-students", "-1"], "--n-students: got"),
     ],
 )
 def test_impossible_wishes_are_answered(words, answer, tmp_path, capsys):

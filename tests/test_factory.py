@@ -14,7 +14,7 @@ import yaml
 from torch import nn
 
 from dl101.errors import ConfigError, ShapeError
-from dl101.factory import ACTIVATIONS, LAYER_TYPES, CatWith, build_model
+from dl101.factory import ACTIVATIONS, LAYER_TYPES, CatWith, build_model, read_model
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "parameter_counts.json").read_text())
 
@@ -299,6 +299,9 @@ OK = "[Conv2d, {in_channels: -1, out_channels: 4, kernel_size: 3, padding: same}
         ("[Permute, {shape: [1, 0, 2, 3]}]", ShapeError, ["(Permute)", "batch"]),
         ("[Permute, {shape: [0, 2, 1]}]", ShapeError, ["(Permute)"]),
         ("[Mean, {dim: 0}]", ShapeError, ["(Mean)", "batch"]),
+        ("[Dropout, {p: .nan}]", ConfigError, ["(Dropout)", "p nan", "finite"]),
+        ("[Conv2d, {in_channels: -1, out_channels: 4, kernel_size: {a: 1}}]", ConfigError,
+         ["(Conv2d)", "options"]),
         ("[Flatten, {start_dim: 0}]", ShapeError, ["(Flatten)", "batch"]),
         ("[Activation, Relu6]", ConfigError, ["(Activation)", "'Relu6'", "did you mean 'ReLU'"]),
         ("[Activation, {name: ReLU}]", ConfigError, ["(Activation)", "write [Activation, name]"]),
@@ -389,3 +392,56 @@ def test_building_warns_of_nothing():
         warnings.simplefilter("error")
         model = build_model(TINY, (2, 9, 8), parameters=TINY_PARAMETERS)
         run(model)
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 9), (3, 8, 9), (6, 8, 9), (1, 1, 1)])
+@pytest.mark.parametrize("layer", ["[Mean, {dim: 0}]", "[Max, {dim: 0}]", "[Mean, {dim: [0, 2]}]"])
+def test_an_average_over_the_batch_is_refused_for_every_number_of_channels(layer, shape):
+    """With one dry run, of a batch as large as the channels, they looked like the batch."""
+    with pytest.raises(ShapeError, match="batch"):
+        build_model(spec_of(layer), shape)
+
+
+CONV = "[Conv2d, {in_channels: -1, out_channels: $n, kernel_size: 3, padding: same}]"
+FILE = f"model:\n  block_l: [{{sequential_l: [{{layer_l: [{CONV}]}}]}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "parts"),
+    [
+        (FILE, ConfigError, ["the keys model", "model and sizes"]),
+        ("sizes: {lab: {n: 1}}", ConfigError, ["the keys sizes", "model and sizes"]),
+        (FILE + "sizes: {lab: {n: 1}}\nsize: 3", ConfigError, ["size", "model and sizes"]),
+        (FILE + "sizes:", ConfigError, ["sizes", "None", "lab"]),
+        (FILE + "sizes: {full: {n: 1}}", ConfigError, ["sizes", "also the key lab"]),
+        (FILE + "sizes: {lap: {n: 1}}", ConfigError, ["sizes", "did you mean 'lab'"]),
+        (FILE + "sizes: {lab: 1}", ConfigError, ["sizes, lab", "got 1"]),
+        (FILE + "sizes: {lab: {m: 1}}", ConfigError, ["'$n'"]),
+        (FILE + "sizes: {lab: {n: 2}}", ShapeError, ["last layer (Conv2d)", "(2, 8, 9)"]),
+        ("model:\nsizes: {lab: {n: 1}}", ConfigError, ["model", "None"]),
+        (
+            FILE.replace(CONV, f"{CONV}, [Activation, Sigmoid]") + "sizes: {lab: {n: 1}}",
+            ConfigError,
+            ["last layer", "Activation Sigmoid", "the loss applies the sigmoid"],
+        ),
+        (
+            FILE.replace(CONV, f"{CONV}, [Mean, {{dim: 2}}]") + "sizes: {lab: {n: 1}}",
+            ShapeError,
+            ["last layer (Mean)", "(1, 9)", "(1, 8, 9)"],
+        ),
+    ],
+    ids=lambda value: value[-40:] if isinstance(value, str) else None,
+)
+def test_a_model_file_that_a_system_cannot_use_is_refused(content, kind, parts, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(kind) as caught:
+        read_model(path, (6, 8, 9), size="lab", output_shape=(1, 8, 9))
+    for part in parts:
+        assert part in str(caught.value)
+    assert read_model_of(FILE + "sizes: {lab: {n: 1}}", tmp_path).input_shape == (6, 8, 9)
+
+
+def read_model_of(content: str, folder: Path) -> nn.Module:
+    (folder / "good.yaml").write_text(content)
+    return read_model(folder / "good.yaml", (6, 8, 9), size="lab", output_shape=(1, 8, 9))

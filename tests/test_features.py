@@ -261,6 +261,23 @@ def test_an_impossible_configuration_is_refused(change: dict) -> None:
         replace(HcqtConfig(), **change)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"patch_frames": 10.5}, {"patch_frames": np.nan}, {"hop_frames": 0}, {"hop_frames": True}],
+)
+def test_a_length_that_is_no_number_of_frames_is_refused(change: dict) -> None:
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        patches(100, **({"patch_frames": 50, "hop_frames": 50} | change))
+
+
+@pytest.mark.parametrize(
+    "change", [{"n_bands": 0}, {"n_bands": 2.5}, {"window_samples": -1}, {"hop_samples": 0}]
+)
+def test_a_log_mel_of_nothing_is_refused(change: dict) -> None:
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        log_mel(np.zeros(1000), 22050, **change)
+
+
 @pytest.mark.parametrize("n_frames", [0, 1, 49, 50, 51, 99, 100, 101, 120])
 @pytest.mark.parametrize("hop_frames", [1, 20, 25, 50])
 def test_patches_keep_every_frame(n_frames: int, hop_frames: int) -> None:

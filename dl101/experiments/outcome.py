@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dl101 import experiments
+from dl101.config import Seed, TrackCount, checked
 from dl101.data.embedded import export
 from dl101.errors import ConfigError, did_you_mean
 from dl101.evaluation import results
@@ -69,7 +70,7 @@ def run(name: str, *, seed: int = 0, n_tracks: int | None = None) -> Iterator[Ou
     Raises
     ------
     ConfigError
-        If there is no such experiment.
+        If there is no such experiment, or no such seed or number of tracks.
     """
     if name not in names():
         raise ConfigError(
@@ -78,6 +79,8 @@ def run(name: str, *, seed: int = 0, n_tracks: int | None = None) -> Iterator[Ou
             expected=f"one of {', '.join(names())}",
             hint=did_you_mean(name, names()),
         )
+    checked(Seed, seed, "seed")
+    checked(TrackCount | None, n_tracks, "n_tracks")
     yield from importlib.import_module(f"dl101.experiments.{name}").run(seed, n_tracks=n_tracks)
 
 

@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import lightning as L
 import numpy as np
@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from dl101 import batches, config, factory, losses, training
 from dl101.batches import PitchTrack
+from dl101.config import Positive, Seed, Settings, YamlFile
 from dl101.data import source
 from dl101.data.source import DataConfig
-from dl101.errors import ConfigError
 from dl101.evaluation import multi_pitch
 from dl101.features import HcqtConfig
 from dl101.targets import PitchAxis
@@ -39,12 +39,12 @@ THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
 
 
 @dataclass(frozen=True)
-class MultiPitchConfig:
+class MultiPitchConfig(Settings):
     """Everything a run depends on, except its seed."""
 
-    model: str
+    model: Annotated[str, YamlFile(CONFIGS / "multi_pitch")]
     scale: Literal["lab", "full"] = "lab"
-    positive_weight: float = 1.0
+    positive_weight: Positive = 1.0
     data: DataConfig = field(default_factory=DataConfig)
     feature: HcqtConfig = field(default_factory=HcqtConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -90,16 +90,9 @@ def load_config(
     ConfigError
         For a missing section, an unknown key or a value of the wrong type.
     """
-    path = CONFIGS / "multi_pitch.yaml" if source == "multi_pitch" else Path(source)
-    sections = config.read_yaml(path)
-    if scale not in sections:
-        raise ConfigError(
-            f"configuration {path.name}",
-            got=f"scale {scale!r}",
-            expected=" or ".join(sections),
-            hint="choose one of these scales",
-        )
-    mapping = config.override({"scale": scale, **sections[scale]}, settings)
+    path = config.find(source, CONFIGS)
+    section = config.section(config.read_yaml(path), scale, f"configuration {path}")
+    mapping = config.override({"scale": scale, **section}, settings)
     return config.build(MultiPitchConfig, mapping, where=f"{path.name}:{scale}")
 
 
@@ -107,7 +100,12 @@ def load_tracks(
     settings: MultiPitchConfig, *, accept_restricted: bool = False, progress: bool = True
 ) -> dict[str, list[PitchTrack]]:
     """Return the tracks of each side of the split."""
-    files = source.locate(settings.data, accept_restricted=accept_restricted, progress=progress)
+    files = source.locate(
+        settings.data,
+        fields=("f0multi", "pitchmidi"),
+        accept_restricted=accept_restricted,
+        progress=progress,
+    )
     tracks = batches.load_pitch_tracks(
         files.audio,
         files.annotations,
@@ -127,12 +125,12 @@ class MultiPitchSystem(training.System):
         super().__init__(settings.training)
         self.settings = settings
         self.axis = PitchAxis.of(settings.feature)
-        specification = config.read_yaml(CONFIGS / "multi_pitch" / f"{settings.model}.yaml")
-        shape = (
-            len(settings.feature.harmonics), settings.feature.n_bins, settings.data.patch_frames
-        )  # fmt: skip
-        self.network = factory.build_model(
-            specification["model"], shape, parameters=specification["sizes"][settings.scale]
+        image = (settings.feature.n_bins, settings.data.patch_frames)
+        self.network = factory.read_model(
+            CONFIGS / "multi_pitch" / f"{settings.model}.yaml",
+            (len(settings.feature.harmonics), *image),
+            size=settings.scale,
+            output_shape=(1, *image),
         )
         self.network.to(memory_format=torch.channels_last)
         _start_from_silence(self.network)
@@ -160,7 +158,7 @@ def _start_from_silence(network: factory.Network, probability: float = 0.02) -> 
 
 def build(settings: MultiPitchConfig, *, seed: int = 0) -> MultiPitchSystem:
     """Return an untrained system whose initial weights depend on ``seed`` alone."""
-    L.seed_everything(seed, workers=True, verbose=False)
+    L.seed_everything(config.checked(Seed, seed, "seed"), workers=True, verbose=False)
     return MultiPitchSystem(settings)
 
 
@@ -290,8 +288,8 @@ def run(
     progress: bool = True,
 ) -> Outcome:
     """Load, build, train, choose the threshold on validation, score the test side."""
+    system = build(settings, seed=seed)  # a model that cannot be built is found before the data
     tracks = tracks or load_tracks(settings, progress=progress)
-    system = build(settings, seed=seed)
     fitted = train(system, tracks, run_dir, seed=seed, resume=resume, progress=progress)
     validation = [predict(system, track.input) for track in tracks["validation"]]
     threshold, curve = tune_threshold(validation, tracks["validation"], system.axis)

@@ -438,10 +438,10 @@ def test_the_cache_renders_once_for_each_set_of_arguments(tmp_path, monkeypatch,
     ("arguments", "message"),
     [
         ({"name": "fugues"}, "fugues.*expected one of chorales"),
-        ({"name": "chorales", "n_tracks": 0}, "at least one track"),
-        ({"name": "chorales", "seed": -1}, "seed of 0 or more"),
-        ({"name": "chorales", "n_jobs": 0}, "one process"),
-        ({"name": "chorales", "n_jobs": -5}, "one process"),
+        ({"name": "chorales", "n_tracks": 0}, "n_tracks.*from 1 to"),
+        ({"name": "chorales", "seed": -1}, "seed.*from 0 to"),
+        ({"name": "chorales", "n_jobs": 0}, "n_jobs.*from 1 to"),
+        ({"name": "chorales", "n_jobs": -5}, "n_jobs.*from 1 to"),
     ],
 )
 def test_impossible_arguments_are_refused(arguments, message, tmp_path):

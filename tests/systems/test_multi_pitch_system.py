@@ -10,7 +10,8 @@ import torch
 
 from dl101 import cli
 from dl101.batches import PitchTrack
-from dl101.errors import ConfigError
+from dl101.data.embedded import export
+from dl101.errors import ConfigError, Dl101Error
 from dl101.evaluation import multi_pitch as metrics
 from dl101.evaluation import results
 from dl101.systems import multi_pitch as system
@@ -63,12 +64,35 @@ def test_full_scale_is_the_published_size():
     [
         ("huge", [], "scale 'huge'"),
         ("lab", ["feature.harmonic=[1]"], "did you mean 'harmonics'"),
-        ("lab", ["model=conv3d"], r"conv3d\.yaml"),
+        ("lab", ["model=conv3d"], "did you mean 'conv2d'"),
     ],
 )
 def test_wrong_settings_are_named(scale, changes, message):
     with pytest.raises(ConfigError, match=message):
         system.MultiPitchSystem(system.load_config("multi_pitch", scale=scale, settings=changes))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "model: {block_l: []}",
+        "model: {block_l: [{sequential_l: [{layer_l: [[Activation, ReLU]]}]}]}\nsizes: {lab: {}}",
+    ],
+)
+def test_a_model_that_cannot_be_built_is_found_before_the_data(content, tmp_path, monkeypatch):
+    monkeypatch.setattr(system, "load_tracks", lambda *_, **__: pytest.fail("data first"))
+    (tmp_path / "mine.yaml").write_text(content)
+    settings = system.load_config(settings=[f"model={tmp_path / 'mine'}"])
+    with pytest.raises(Dl101Error, match=r"mine\.yaml"):
+        system.run(settings, tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("dataset", ["tags", "covers"])
+def test_a_corpus_without_pitches_is_found_before_it_is_rendered(dataset, monkeypatch):
+    monkeypatch.setattr(export, "export_corpus", lambda *_, **__: pytest.fail("rendered first"))
+    settings = system.load_config(settings=[f"data.dataset={dataset}"])
+    with pytest.raises(ConfigError, match="no f0multi or pitchmidi; expected one of chorales"):
+        system.load_tracks(settings, progress=False)
 
 
 def test_sides_never_share_a_tune(settings, tracks):

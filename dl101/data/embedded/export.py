@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dl101.config import Jobs, Minutes, Seed, TrackCount, checked
 from dl101.data import pyjama
 from dl101.data.audiostore import AudioStore, AudioStoreWriter
 from dl101.data.cache import cache_dir, fingerprint, replacing, sweep
@@ -144,13 +145,7 @@ def tracks_in(name: str, minutes: float) -> int:
     ConfigError
         If the number is not positive and finite.
     """
-    if not (math.isfinite(minutes) and minutes > 0):
-        raise ConfigError(
-            f"length of the corpus {name!r}",
-            got=f"{minutes:g} minutes",
-            expected="a number above 0",
-            hint="give for example --minutes 10",
-        )
+    minutes = checked(Minutes, minutes, f"corpus {name!r}: minutes")
     found = recipe(name)
     return math.ceil(minutes * 60.0 / (found.duration_s * found.mean_share))
 
@@ -310,14 +305,9 @@ def _export(
 
 def _checked(name: str, n_tracks: int | None, seed: int, n_jobs: int | None) -> int:
     n_tracks = recipe(name).default_tracks if n_tracks is None else n_tracks
-    if n_tracks < 1 or seed < 0 or (n_jobs is not None and n_jobs < 1 and n_jobs != -1):
-        raise ConfigError(
-            f"corpus {name!r}",
-            got=f"n_tracks={n_tracks}, seed={seed}, n_jobs={n_jobs}",
-            expected="at least one track and one process (-1: all cores), a seed of 0 or more",
-            hint="leave them out to get the default corpus",
-        )
-    return n_tracks
+    checked(Seed, seed, f"corpus {name!r}: seed")
+    checked(Jobs | None, n_jobs, f"corpus {name!r}: n_jobs")
+    return checked(TrackCount, n_tracks, f"corpus {name!r}: n_tracks")
 
 
 def _blocks(name: str, n_tracks: int) -> list[range]:
