@@ -413,11 +413,12 @@ def check_loss(loss: Tensor | float, where: str, optimizer: torch.optim.Optimize
     TrainingError
         If the loss is infinite or not a number.
     """
+    loss = float(loss.detach() if isinstance(loss, Tensor) else loss)
     if not math.isfinite(loss):
         rate = optimizer.param_groups[0]["lr"]
         raise TrainingError(
             where,
-            got=f"a loss of {float(loss)} at learning rate {rate:.2g}",
+            got=f"a loss of {loss} at learning rate {rate:.2g}",
             expected="a finite number",
             hint="lower the learning rate (training.learning_rate), clip the gradient "
             "(training.gradient_clip), or look for NaN in the input",
@@ -523,9 +524,7 @@ def _fit(
                 raise KeyboardInterrupt from None
             raise
         wall_time_s = history.wall_time_s
-    checkpoint = (
-        Path(best.dirpath) / "best.safetensors"
-    )  # the first process's, where there are more
+    checkpoint = Path(best.dirpath) / "best.safetensors"  # in the folder of the first process
     load_weights(system, checkpoint)
     system.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     system.eval()
@@ -595,7 +594,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         f"description of a run, {path}",
         got=found,
         expected="the JSON object that training wrote",
-        hint="delete this file, whose content the checkpoints repeat, or start afresh without resume",
+        hint="delete it (the checkpoints repeat what it says), or start afresh without resume",
     )
 
 
