@@ -36,6 +36,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "data.fetch",
         "data.feature_cache",
         "data.source",
+        "data.source_code",
         "data.splits",
         "data.embedded.*",
         "data.embedded.corpora.*",
