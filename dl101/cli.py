@@ -211,6 +211,7 @@ def _experiment(options: argparse.Namespace) -> None:
     if options.name is None:
         print("\n".join(outcome.names()))
         return
+    _check_results(options)
     for seed in options.seed:
         words = ["dl101", "experiment", options.name, "--seed", str(seed)]
         words += ["--tracks", str(options.tracks)] if options.tracks is not None else []
@@ -224,8 +225,17 @@ def _experiment(options: argparse.Namespace) -> None:
                 results.save(options.results, [record])
 
 
+def _check_results(options: argparse.Namespace) -> None:
+    """Find out before the work whether its results can be recorded."""
+    from dl101.evaluation import results
+
+    if options.results:
+        results.check(options.results)
+
+
 def _train(options: argparse.Namespace) -> None:
     from dl101 import config
+    from dl101.data.cache import check_writable
     from dl101.systems import multi_pitch as system
 
     if options.resume and not options.run_dir:
@@ -236,6 +246,10 @@ def _train(options: argparse.Namespace) -> None:
             hint="add --run-dir FOLDER, the same as when the run was begun",
         )
     settings = system.load_config(options.config, scale=options.scale, settings=options.set)
+    _check_results(options)
+    for path in (options.weights, options.run_dir and options.run_dir / "run.json"):
+        if path:
+            check_writable(path)
     system.build(settings)  # a model that cannot be built is found before the data are prepared
     tracks = system.load_tracks(settings, accept_restricted=options.accept_restricted)
     with tempfile.TemporaryDirectory(prefix="dl101-") as temporary:
@@ -273,6 +287,7 @@ def _probe(options: argparse.Namespace) -> None:
     from dl101.evaluation import probes
     from dl101.evaluation.results import save
 
+    _check_results(options)
     given = ["--tracks", str(options.tracks)] if options.tracks is not None else []
     given += ["--results", str(options.results)] if options.results else []
     for name in options.corpora or probes.TASKS:

@@ -4,6 +4,10 @@ A *system* (a LightningModule) says what a step is; this module does the rest: s
 precision, early stopping and the best checkpoint on ``val_loss``, a stop with a message when the
 loss is no longer a number, resuming. Checkpoints are safetensors files (tensors plus a JSON
 header), so loading one can never run code.
+
+A run is a folder: ``run.json`` (what it depends on), ``best.safetensors`` and ``last.safetensors``
+(after every epoch). Each checkpoint repeats what the run depends on and names no path, so a folder
+can be moved or copied, and files of two runs are never mixed. One process at a time trains in it.
 """
 
 from __future__ import annotations
@@ -12,18 +16,21 @@ import inspect
 import json
 import logging
 import math
+import random
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -179,7 +186,16 @@ def _unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 class SafetensorsCheckpointIO(CheckpointIO):
-    """Lightning's checkpoints (weights, optimiser, loops, callbacks) as safetensors files."""
+    """Lightning's checkpoints (weights, optimiser, loops, callbacks) as safetensors files.
+
+    Parameters
+    ----------
+    metadata
+        Text that each file carries in its header.
+    """
+
+    def __init__(self, metadata: Mapping[str, str] | None = None) -> None:
+        self.metadata = dict(metadata or {})
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
@@ -189,7 +205,7 @@ class SafetensorsCheckpointIO(CheckpointIO):
         # saved by name, so that the weights can be read without Lightning
         weights = {f"weights.{k}": v for k, v in checkpoint["state_dict"].items()}
         rest = {k: v for k, v in checkpoint.items() if k != "state_dict"}
-        header = {"checkpoint": json.dumps(_pack(rest, tensors))}
+        header = {**self.metadata, "checkpoint": json.dumps(_pack(rest, tensors))}
         for name, value in weights.items():
             tensors[name] = value.detach().cpu().contiguous().clone()
         with replacing(path) as temporary:
@@ -220,10 +236,13 @@ class SafetensorsCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_safetensors(
+    path: Path, *, header_only: bool = False
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            names = () if header_only else file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except Exception as error:  # safetensors raises its own, undocumented, type
         raise DataError(
             f"checkpoint {path}",
@@ -267,10 +286,16 @@ def load_weights(module: nn.Module, path: Path | str) -> dict[str, str]:
 
 
 class History(Callback):
-    """Keep the logged values of every epoch, across resumes too."""
+    """Keep the logged values of every epoch and the time they took, across resumes too."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
+        self.begun_s = time.perf_counter()
+
+    @property
+    def wall_time_s(self) -> float:
+        """How long the run has taken until now, without epochs that a kill undid."""
+        return time.perf_counter() - self.begun_s
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Append this epoch's means (validation has already run)."""
@@ -279,11 +304,88 @@ class History(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold."""
-        return {"rows": self.rows}
+        return {"rows": self.rows, "wall_time_s": self.wall_time_s}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the curve where the killed run left it."""
         self.rows = list(state_dict["rows"])
+        self.begun_s = time.perf_counter() - state_dict["wall_time_s"]
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """A checkpoint with one name in the run's folder, wherever that folder is.
+
+    Lightning writes paths into its checkpoints and goes back to them when it resumes: here they are
+    names, read as files of the present folder.
+    """
+
+    FILE_EXTENSION = ".safetensors"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return Lightning's state without the folder."""
+        return _with_paths(super().state_dict(), lambda path: Path(path).name)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up Lightning's state in this folder."""
+        here = Path(self.dirpath)
+        super().load_state_dict(
+            {**_with_paths(state_dict, lambda path: str(here / path)), "dirpath": self.dirpath}
+        )
+
+
+def _with_paths(state: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Return the state of a ``ModelCheckpoint`` with each path in it changed."""
+    changed = {**state, "dirpath": None}
+    for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        changed[name] = change(state[name]) if state[name] else ""
+    changed["best_k_models"] = {change(k): score for k, score in state["best_k_models"].items()}
+    return changed
+
+
+class StopWhereItStopped(EarlyStopping):
+    """Early stopping that a resumed run remembers: a run that had stopped trains no further."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop at once if the checkpoint was the last of its run."""
+        if 0 < self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class Randomness(Callback):
+    """Let a resumed run draw the numbers that it would have drawn without the interruption."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of every generator that a training may draw from."""
+        name, key, *rest = np.random.get_state()
+        return {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "numpy": (name, key.tolist(), *rest),
+            "python": random.getstate(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the state until training goes on: what Lightning draws before is not the run's."""
+        self.state = state_dict
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Set the generators, and begin the epoch's batches anew.
+
+        Lightning has begun them before it told the sampler which epoch this is, and workers may
+        have read ahead.
+        """
+        if self.state is None:
+            return
+        state, self.state = self.state, None
+        torch.set_rng_state(state["torch"])
+        if len(state["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["cuda"])
+        np.random.set_state(state["numpy"])
+        random.setstate(state["python"])
+        iter(trainer.fit_loop._data_fetcher)
 
 
 class StopOnNonFinite(Callback):
@@ -301,15 +403,37 @@ class StopOnNonFinite(Callback):
 
     @staticmethod
     def _check(trainer: L.Trainer, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            rate = trainer.optimizers[0].param_groups[0]["lr"]
-            raise TrainingError(
-                f"training, epoch {trainer.current_epoch + 1}, step {trainer.global_step}",
-                got=f"a loss of {float(loss)} at learning rate {rate:.2g}",
-                expected="a finite number",
-                hint="lower training.learning_rate, set training.gradient_clip, or look for NaN "
-                "in the input",
-            )
+        where = f"training, epoch {trainer.current_epoch + 1}, step {trainer.global_step}"
+        check_loss(loss, where, trainer.optimizers[0])
+
+
+def check_loss(loss: Tensor | float, where: str, optimizer: torch.optim.Optimizer) -> None:
+    """Stop a training that has diverged; :func:`fit` calls it, a loop written by hand must.
+
+    Parameters
+    ----------
+    loss
+        Of a step or of the validation.
+    where
+        What is trained, and how far it is.
+    optimizer
+        What trains it.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is infinite or not a number.
+    """
+    loss = float(loss.detach() if isinstance(loss, Tensor) else loss)
+    if not math.isfinite(loss):
+        rate = optimizer.param_groups[0]["lr"]
+        raise TrainingError(
+            where,
+            got=f"a loss of {loss} at learning rate {rate:.2g}",
+            expected="a finite number",
+            hint="lower the learning rate (training.learning_rate), clip the gradient "
+            "(training.gradient_clip), or look for NaN in the input",
+        )
 
 
 # ------------------------------------------------------------------------------------------ fit
@@ -337,8 +461,8 @@ def fit(
         Folder of this run's checkpoints (``best.safetensors``, ``last.safetensors``) and of its
         description (``run.json``).
     description
-        Whatever else the run depends on (configuration, version of the data). A resumed run must
-        have the same.
+        Whatever else the run depends on (configuration, version of the data). It is written into
+        the checkpoints, and a resumed run must have the same.
     seed
         Of every random number from here on. Build the system after ``seed_everything`` too, or
         its initial weights are not reproducible.
@@ -348,23 +472,43 @@ def fit(
     Raises
     ------
     ConfigError
-        If the run to resume was begun with another description or seed.
+        If another process trains in the folder, or if the run to resume was begun with another
+        description or seed.
+    DataError
+        If a file of the run to resume is damaged or missing.
     TrainingError
         If the loss of training or validation stops being a finite number.
     """
-    config, run_dir = system.training_config, Path(run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    last = run_dir / "last.safetensors"
-    _begin_or_check(run_dir, {"seed": seed, **(description or {})}, resume and last.exists())
+    run_dir = Path(run_dir)
+    if rank_zero_only.rank > 0:  # of several processes, the first answers for the folder
+        return _fit(system, datamodule, run_dir, seed, {}, resume, progress)
+    identity = json.loads(json.dumps({"seed": seed, **(description or {})}))
+    with _alone_in(run_dir, system.training_config.num_workers):
+        _begin_or_check(run_dir, identity, resume)
+        return _fit(system, datamodule, run_dir, seed, identity, resume, progress)
+
+
+def _fit(
+    system: System,
+    datamodule: L.LightningDataModule,
+    run_dir: Path,
+    seed: int,
+    identity: Mapping[str, Any],
+    resume: bool,
+    progress: bool,
+) -> FitResult:
+    config, last = system.training_config, run_dir / "last.safetensors"
     history = History()
-    best = ModelCheckpoint(run_dir, "best", monitor="val_loss", save_last=True)
-    best.FILE_EXTENSION = ".safetensors"
-    best.CHECKPOINT_NAME_LAST = "last"
+    always = {"save_last": False, "save_top_k": 1, "enable_version_counter": False}
+    best = RunCheckpoint(run_dir, "best", monitor="val_loss", **always)
     callbacks: list[Callback] = [
         history,
+        Randomness(),
         StopOnNonFinite(),
-        EarlyStopping("val_loss", patience=config.patience),
+        StopWhereItStopped("val_loss", patience=config.patience),
         best,
+        # after the best, so that the last never knows of a best that is not there
+        RunCheckpoint(run_dir, "last", every_n_epochs=1, save_on_train_epoch_end=True, **always),
     ]
     show = progress and progress_enabled()
     if show:
@@ -380,10 +524,9 @@ def fit(
             "enable_progress_bar": show,
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
-            "plugins": [SafetensorsCheckpointIO()],
+            "plugins": [SafetensorsCheckpointIO({"run": json.dumps(identity, sort_keys=True)})],
         }
         trainer = L.Trainer(**{**options, **config.trainer})
-        start = time.perf_counter()
         try:
             trainer.fit(system, datamodule, ckpt_path=last if resume and last.exists() else None)
         except SystemExit as error:
@@ -391,34 +534,107 @@ def fit(
             if isinstance(error.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
             raise
-        wall_time_s = time.perf_counter() - start
-    checkpoint = Path(best.best_model_path)
+        wall_time_s = history.wall_time_s
+    checkpoint = Path(best.dirpath) / "best.safetensors"  # in the folder of the first process
     load_weights(system, checkpoint)
     system.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     system.eval()
     return FitResult(checkpoint, history.rows, wall_time_s)
 
 
-def _begin_or_check(run_dir: Path, description: Mapping[str, Any], resume: bool) -> None:
-    """Describe a fresh run and clear what an earlier one left, or check that it is the same run."""
-    path = run_dir / "run.json"
-    text = json.dumps(description, indent=1, sort_keys=True)
-    if not resume:
-        for stale in (*run_dir.glob("best*.safetensors"), *run_dir.glob("last*.safetensors")):
-            stale.unlink(missing_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-        return
-    begun = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    now = json.loads(text)
-    if begun != now:
-        differing = sorted(k for k in begun.keys() | now.keys() if begun.get(k) != now.get(k))
+@contextmanager
+def _alone_in(run_dir: Path, num_workers: int) -> Iterator[None]:
+    """Hold a run's folder, made if it is missing; a process that is killed lets go of it."""
+    from filelock import FileLock, Timeout
+
+    run_dir.mkdir(parents=True, exist_ok=True)
+    # data-loader processes share the lock, and need some seconds to notice that their parent died
+    lock = FileLock(run_dir / ".lock", timeout=10 if num_workers else 0)
+    try:
+        lock.acquire()
+    except Timeout:
         raise ConfigError(
+            f"run folder {run_dir}",
+            got="a folder in which another process is training",
+            expected="one process at a time",
+            hint="wait until it has ended, or choose another folder (--run-dir)",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _begin_or_check(run_dir: Path, identity: Mapping[str, Any], resume: bool) -> None:
+    """Describe a fresh run and clear what an earlier one left, or check that it is the same run."""
+    described = run_dir / "run.json"
+    best, last = (run_dir / f"{name}.safetensors" for name in ("best", "last"))
+    for name in ("run.json", best.name, last.name):  # what a killed process was writing
+        for part in run_dir.glob(f".{name}.*.part"):
+            part.unlink(missing_ok=True)
+    if resume:
+        if described.exists():
+            _check_same(_read_description(described), identity, described)
+        for path in (best, last):
+            if path.exists():
+                header = _read_safetensors(path, header_only=True)[1]
+                _check_same(json.loads(header.get("run", "{}")), identity, path)
+    if not (resume and last.exists()):
+        for path in (best, last):
+            path.unlink(missing_ok=True)
+    elif not best.exists():
+        raise DataError(
             f"run to resume in {run_dir}",
-            got=f"a run begun with another {', '.join(differing)}",
+            got=f"{last.name} without {best.name}",
+            expected="both checkpoints of the run",
+            hint="copy the whole folder, or start afresh without resume",
+        )
+    with replacing(described) as temporary:
+        temporary.write_text(json.dumps(identity, indent=1, sort_keys=True) + "\n", "utf-8")
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(description, dict):
+            return description
+        found = f"a {type(description).__name__}"
+    except (ValueError, RecursionError) as error:
+        found = f"{type(error).__name__}: {error}"
+    raise DataError(
+        f"description of a run, {path}",
+        got=found,
+        expected="the JSON object that training wrote",
+        hint="delete it (the checkpoints repeat what it says), or start afresh without resume",
+    )
+
+
+def _check_same(begun: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    """Refuse a file of another run, naming what is different."""
+    before, after = _flat(begun), _flat(now)
+    differing = [
+        f"{name} ({before.get(name, 'none')}, now {after.get(name, 'none')})"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+    if differing:
+        raise ConfigError(
+            f"run to resume, {path}",
+            got=f"a run begun with another {', '.join(differing[:5])}",
             expected="the seed, configuration and data of this run",
             hint="give the same settings, or start afresh without resume",
         )
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Return the leaves of nested mappings as JSON, each under its dotted name."""
+    leaves: dict[str, str] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            leaves |= _flat(value, f"{above}{name}.")
+        else:
+            leaves[f"{above}{name}"] = json.dumps(value, sort_keys=True)
+    return leaves
 
 
 def _precision(config: TrainingConfig) -> str:

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -39,6 +43,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "data.fetch",
         "data.feature_cache",
         "data.source",
+        "data.source_code",
         "data.splits",
         "data.embedded.*",
         "data.embedded.corpora.*",
@@ -175,6 +180,29 @@ def test_importing_pulls_no_torch(wanted: list[str]) -> None:
 def test_the_package_itself_imports_nothing_else() -> None:
     """What makes ``import dl101`` instant; ``make bench`` measures it."""
     assert not list(imports(MODULES["dl101"]))
+
+
+def test_what_is_imported_is_declared() -> None:
+    """The dependencies of a package that is installed, and the pins of the environment."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    declared = {_normal(each) for each in [*project["dependencies"], *chain(*extras)]}
+    packages = {module.split(".")[0] for path in MODULES.values() for module, _ in imports(path)}
+    packages -= {*sys.stdlib_module_names, "dl101"}
+    providers = metadata.packages_distributions()
+    unknown = {
+        name
+        for name in packages
+        if not declared & {_normal(each) for each in providers.get(name, (name,))}
+    }
+    assert not unknown
+    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert not declared - {_normal(line) for line in pins if "==" in line}
+
+
+def _normal(requirement: str) -> str:
+    """Return the name of a distribution, as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[ <>=!~\[;]", requirement)[0]).lower()
 
 
 def test_systems_do_not_import_systems() -> None:

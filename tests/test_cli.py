@@ -53,11 +53,22 @@ def test_minutes_are_rendered(tmp_path):
         (["train", "multi_pitch", "--set", "data.dataset=choral"], "did you mean 'chorales'?"),
         (["train", "multi_pitch", "--set", "data.dataset=tags"], "no f0multi or pitchmidi"),
         (["lab-pack", "waveform", "--output", "OUT", "--n-students", "-1"], "--n-students: got"),
+        (["train", "multi_pitch", "--results", "FILE/r.json"], "file to write"),
+        (["train", "multi_pitch", "--results", "FILE"], "as written by dl101"),
+        (["train", "multi_pitch", "--weights", "FILE/w.safetensors"], "file to write"),
+        (["train", "multi_pitch", "--weights", "."], "got a folder"),
+        (["train", "multi_pitch", "--run-dir", "FILE"], "file to write"),
+        (["experiment", "chroma", "--results", "FILE/r.json"], "file to write"),
+        (["probe", "notes", "--results", "FILE/r.json"], "file to write"),
     ],
 )
-def test_impossible_wishes_are_answered(words, answer, tmp_path, capsys):
+def test_impossible_wishes_are_answered(words, answer, tmp_path, capsys, monkeypatch):
+    def work(*args, **kwargs):
+        raise AssertionError("the work had begun")
+
+    monkeypatch.setattr(export, "cached_corpus", work)
     (tmp_path / "FILE").write_text("in the way")
-    words = [str(tmp_path / word) if word.isupper() else word for word in words]
+    words = [str(tmp_path / word) if word[:3].isupper() else word for word in words]
     assert cli.main(words) == 1
     said = capsys.readouterr().err
     assert said.startswith("dl101: ") and answer in said

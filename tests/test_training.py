@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import lightning as L
 import numpy as np
 import pytest
@@ -12,6 +19,7 @@ from torch.utils.data import DataLoader
 from dl101.batches import EpochShuffle
 from dl101.errors import ConfigError, DataError, TrainingError
 from dl101.training import (
+    History,
     SafetensorsCheckpointIO,
     System,
     TrainingConfig,
@@ -19,6 +27,7 @@ from dl101.training import (
     load_weights,
     save_weights,
 )
+from tests.killing import count_calls, killed_at
 
 
 class Toy(System):
@@ -34,27 +43,70 @@ class Toy(System):
         return loss
 
 
+class Forgetful(Toy):
+    """Draws random numbers in every step."""
+
+    def loss(self, batch):
+        dropped = nn.functional.dropout(batch["input"], 0.5, self.training)
+        return super().loss({**batch, "input": dropped})
+
+
+class Worsening(Toy):
+    """The first epoch is the best."""
+
+    def loss(self, batch):
+        return super().loss(batch) + (0 if self.training else 100 * self.trainer.current_epoch)
+
+
 class Numbers(L.LightningDataModule):
     """Fixed linear data, shuffled anew each epoch."""
 
-    def __init__(self, validation_offset=0.0):
+    def __init__(self, num_workers=0):
         super().__init__()
         rng = np.random.default_rng(0)
         x = torch.tensor(rng.normal(size=(64, 4)), dtype=torch.float32)
         y = x @ torch.tensor([[1.0], [-2.0], [0.5], [3.0]])
         self.items = [{"input": a, "target": b} for a, b in zip(x, y, strict=True)]
-        self.offset = validation_offset
+        self.workers = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
 
     def train_dataloader(self):
-        return DataLoader(self.items, batch_size=8, sampler=EpochShuffle(64, seed=3))
+        order = EpochShuffle(64, seed=3)
+        return DataLoader(self.items, batch_size=8, sampler=order, **self.workers)
 
     def val_dataloader(self):
         return DataLoader(self.items, batch_size=64)
 
 
-def make(max_epochs, **changes):
+def make(max_epochs, kind=Toy, **changes):
     L.seed_everything(7, verbose=False)
-    return Toy(TrainingConfig(max_epochs=max_epochs, learning_rate=0.05, **changes))
+    return kind(TrainingConfig(max_epochs=max_epochs, learning_rate=0.05, **changes))
+
+
+class KillBefore(L.Callback):
+    """End the process before an epoch, as far as the run can tell."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch == self.epoch:
+            raise SystemExit("killed")
+
+
+def kill_before(epoch, system, data, folder, **options):
+    system.configure_callbacks = lambda: [KillBefore(epoch)]
+    with pytest.raises(SystemExit):
+        fit(system, data, folder, progress=False, **options)
+
+
+def read_checkpoint(path):
+    return SafetensorsCheckpointIO().load_checkpoint(path)
+
+
+def weights_in(path):
+    system = make(1)
+    load_weights(system, path)
+    return weights(system)
 
 
 def weights(system):
@@ -82,25 +134,171 @@ def test_same_seed_same_weights(tmp_path):
     assert torch.equal(*runs)
 
 
-def test_resumed_run_equals_uninterrupted_run(tmp_path):
-    whole = make(4)
-    result = fit(whole, Numbers(), tmp_path / "whole", progress=False)
+@pytest.mark.parametrize(
+    ("kind", "num_workers"), [(Toy, 0), (Forgetful, 0), (Toy, 1)], ids=["", "dropout", "workers"]
+)
+def test_resumed_run_equals_uninterrupted_run(tmp_path, kind, num_workers):
+    def data():
+        return Numbers(num_workers)
 
-    class Killed(L.Callback):
-        def on_train_epoch_start(self, trainer, module):
-            if trainer.current_epoch == 2:
-                raise SystemExit("killed")
-
-    first = make(4, trainer={})
-    first.configure_callbacks = lambda: [Killed()]
-    with pytest.raises(SystemExit):
-        fit(first, Numbers(), tmp_path / "cut", progress=False)
-    second = make(4)
+    whole = make(4, kind, num_workers=num_workers)
+    result = fit(whole, data(), tmp_path / "whole", progress=False)
+    kill_before(2, make(4, kind, num_workers=num_workers), data(), tmp_path / "cut")
+    second = make(4, kind, num_workers=num_workers)
     with torch.no_grad():
         second.layer.weight.zero_()  # whatever it starts from, the checkpoint decides
-    resumed = fit(second, Numbers(), tmp_path / "cut", resume=True, progress=False)
+    torch.rand(5)
+    resumed = fit(second, data(), tmp_path / "cut", resume=True, progress=False)
     assert torch.equal(weights(whole), weights(second))
     assert resumed.history == result.history
+
+
+def test_last_is_the_last_epoch_though_the_first_was_the_best(tmp_path):
+    system = make(4, Worsening)
+    result = fit(system, Numbers(), tmp_path, progress=False)
+    first, last = (read_checkpoint(tmp_path / f"{name}.safetensors") for name in ("best", "last"))
+    assert (first["epoch"], last["epoch"]) == (0, 3)
+    assert result.checkpoint == tmp_path / "best.safetensors"
+    assert torch.equal(weights(system), weights_in(result.checkpoint))
+
+
+def test_a_run_that_is_killed_after_every_epoch_ends(tmp_path):
+    for epoch in range(1, 4):
+        kill_before(epoch, make(4, Worsening), Numbers(), tmp_path, resume=True)
+        assert read_checkpoint(tmp_path / "last.safetensors")["epoch"] == epoch - 1
+    whole = make(4, Worsening)
+    expected = fit(whole, Numbers(), tmp_path / "whole", progress=False)
+    result = fit(make(4, Worsening), Numbers(), tmp_path, resume=True, progress=False)
+    assert result.history == expected.history
+
+
+@pytest.mark.parametrize("max_epochs", [3, 50], ids=["by epochs", "early"])
+def test_a_run_that_has_ended_trains_no_further(tmp_path, max_epochs):
+    ended = make(max_epochs, Worsening, patience=2)
+    result = fit(ended, Numbers(), tmp_path, progress=False)
+    assert len(result.history) == 3
+    again = make(max_epochs, Worsening, patience=2)
+    assert fit(again, Numbers(), tmp_path, resume=True, progress=False).history == result.history
+    assert torch.equal(weights(again), weights(ended))
+
+
+@pytest.mark.parametrize("transfer", [shutil.move, shutil.copytree])
+@pytest.mark.parametrize("kind", [Toy, Worsening], ids=["best is new", "best is old"])
+def test_a_run_goes_on_in_another_folder(tmp_path, transfer, kind):
+    whole = make(4, kind)
+    expected = fit(whole, Numbers(), tmp_path / "whole", progress=False)
+    old, new = tmp_path / "old", tmp_path / "new"
+    kill_before(2, make(4, kind), Numbers(), old)
+    transfer(old, new)
+    if old.exists():  # what is there is not the run's any more
+        for path in old.glob("*.safetensors"):
+            path.write_bytes(b"of somebody else")
+    system = make(4, kind)
+    result = fit(system, Numbers(), new, resume=True, progress=False)
+    assert torch.equal(weights(system), weights(whole))
+    assert result.history == expected.history
+    assert result.checkpoint == new / "best.safetensors"
+    assert sorted(path.name for path in new.glob("*.*")) == [
+        ".lock",
+        "best.safetensors",
+        "last.safetensors",
+        "run.json",
+    ]
+    assert str(tmp_path).encode() not in (new / "last.safetensors").read_bytes()
+
+
+def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
+    class Second(L.Callback):
+        def on_train_epoch_start(self, trainer, module):
+            with pytest.raises(ConfigError, match="another process is training"):
+                fit(make(4), Numbers(), tmp_path, seed=trainer.current_epoch, progress=False)
+
+    whole, first = make(2), make(2)
+    fit(whole, Numbers(), tmp_path / "whole", progress=False)
+    first.configure_callbacks = lambda: [Second()]
+    fit(first, Numbers(), tmp_path, progress=False)
+    assert torch.equal(weights(whole), weights(first))
+
+
+@pytest.mark.parametrize("mixed_in", ["run.json", "best.safetensors", "last.safetensors"])
+def test_files_of_two_runs_are_not_mixed(tmp_path, mixed_in):
+    for seed, name in enumerate("ab"):
+        kill_before(2, make(4), Numbers(), tmp_path / name, seed=seed)
+    shutil.copy(tmp_path / "b" / mixed_in, tmp_path / "a")
+    with pytest.raises(ConfigError, match=rf"{mixed_in}.*another seed \(1, now 0\)"):
+        fit(make(4), Numbers(), tmp_path / "a", resume=True, progress=False)
+    with pytest.raises(ConfigError, match="another seed"):
+        fit(make(4), Numbers(), tmp_path / "a", seed=1, resume=True, progress=False)
+
+
+@pytest.mark.parametrize("text", ["", '{"seed": 0, "con', "[]", "null", "[" * 100_000])
+def test_a_damaged_description_is_named(tmp_path, text):
+    kill_before(1, make(2), Numbers(), tmp_path)
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(DataError, match=r"run\.json"):
+        fit(make(2), Numbers(), tmp_path, resume=True, progress=False)
+    (tmp_path / "run.json").unlink()  # as the message says
+    fit(make(2), Numbers(), tmp_path, resume=True, progress=False)
+    assert json.loads((tmp_path / "run.json").read_text()) == {"seed": 0}
+
+
+def test_half_a_folder_is_not_resumed(tmp_path):
+    kill_before(1, make(2), Numbers(), tmp_path)
+    (tmp_path / "best.safetensors").unlink()
+    with pytest.raises(DataError, match=r"last\.safetensors without best\.safetensors"):
+        fit(make(2), Numbers(), tmp_path, resume=True, progress=False)
+
+
+def test_the_time_of_a_resumed_run_is_that_of_all_its_parts(monkeypatch):
+    now = iter([0.0, 100.0, 1000.0, 1000.0, 1007.0])
+    monkeypatch.setattr("dl101.training.time.perf_counter", lambda: next(now))
+    state = History().state_dict()
+    history = History()
+    history.load_state_dict(state)
+    assert history.wall_time_s == 107.0
+
+
+def work_in(folder):
+    fit(make(6, Forgetful), Numbers(), folder, resume=True, progress=False)
+
+
+def kill_again_and_again(folder):
+    """Train in forks of this process, each killed at a random call, the last left alone."""
+    work_in(folder / "warm")  # so that calls are those of training, not of imports
+    n_calls = count_calls(lambda: work_in(folder / "counted"))
+    rng = np.random.default_rng(0)
+    for run in range(3):
+        for _ in range(12):  # each gets a third of the way at most
+            killed_at(
+                int(rng.integers(1, n_calls // 3)), lambda run=run: work_in(folder / f"{run}")
+            )
+        assert not killed_at(2 * n_calls, lambda run=run: work_in(folder / f"{run}"))
+
+
+def test_a_run_killed_at_random_moments_ends_as_if_nothing_had_happened(tmp_path):
+    code = (
+        "import pathlib, sys\nfrom tests.test_training import kill_again_and_again\n"
+        "kill_again_and_again(pathlib.Path(sys.argv[1]))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    for folder in "012":
+        for name in ("best.safetensors", "last.safetensors"):
+            killed, whole = tmp_path / folder / name, tmp_path / "counted" / name
+            assert torch.equal(weights_in(killed), weights_in(whole))
+            rows = [
+                read_checkpoint(path)["callbacks"]["History"]["rows"] for path in (killed, whole)
+            ]
+            assert rows[0] == rows[1]
+        files = {path.name for path in (tmp_path / folder).iterdir()}
+        assert files == {".lock", "run.json", "best.safetensors", "last.safetensors"}
 
 
 def test_without_resume_old_checkpoints_are_not_trusted(tmp_path):

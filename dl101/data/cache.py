@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dl101.errors import ConfigError
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -75,6 +77,32 @@ def existing(path: Path | str) -> Path:
     except (OSError, RuntimeError, ValueError):  # no such home or folder, or no path at all
         return path
     return found if found.exists() else path
+
+
+def check_writable(path: Path | str) -> None:
+    """Find out, before the work whose result it will be, whether a file can be written.
+
+    Its folder is made; a file that is there stays as it is.
+
+    Raises
+    ------
+    ConfigError
+        If the path is a folder, or nothing can be written in its folder.
+    """
+    path = Path(path)
+    found = "a folder" if path.is_dir() else None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(prefix=f".{path.name}.", dir=path.parent).close()
+    except OSError as error:
+        found = error.strerror or str(error)
+    if found:
+        raise ConfigError(
+            f"file to write, {path}",
+            got=found,
+            expected="a file in a folder that you may write to",
+            hint="choose another place",
+        )
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Features computed once: a cache on disk, addressed by content.
 
-An entry's name is a digest of the audio's samples, the function, its parameters, and the code and
-library versions that computed it, so nothing ever has to be invalidated: change any of them and
+An entry's name is a digest of the audio's samples, the function, its parameters, and the code
+(that of the function's module and of all it imports from dl101 or from its own package) and library
+versions that computed it, so nothing ever has to be invalidated: change any of them and
 another entry is meant. An entry is one ``.npy`` file holding four arrays one after the other
 (values, times, frequencies, rate and hop); ``numpy.load`` reads the first. Files appear whole or
 not at all, hold no pickle, and one that cannot be read is computed again. The cache lives in
@@ -13,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
-import sys
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import metadata
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dl101.data import source_code
 from dl101.data.cache import cache_dir, fingerprint, replacing
 from dl101.errors import ConfigError
 from dl101.features import Feature
@@ -64,12 +65,13 @@ def entry_path(
     compute: Callable[..., Feature], audio: ArrayLike, *args: object, **kwargs: object
 ) -> Path:
     """Return where :func:`cached` keeps the result of this very call, whether it exists or not."""
-    if "<" in getattr(compute, "__qualname__", "<"):
+    code = _code_digest(getattr(compute, "__module__", None) or "")
+    if "<" in getattr(compute, "__qualname__", "<") or code is None:
         raise ConfigError(
             "cached function",
             got=repr(compute),
-            expected="a function defined at the top level of a module",
-            hint="give the lambda or inner function a name in a module",
+            expected="a function defined at the top level of a module that is a file",
+            hint="give the lambda, inner function or notebook's function a name in a .py file",
         )
     arguments = inspect.signature(compute).bind(audio, *args, **kwargs)
     arguments.apply_defaults()  # so that a default spelt out is the same entry
@@ -82,7 +84,7 @@ def entry_path(
             "audio": [digest.hexdigest(), samples.dtype.str, list(samples.shape)],
             "function": f"{compute.__module__}.{compute.__qualname__}",
             "parameters": _describe(dict(arguments.arguments), "parameter"),
-            "code": [_code_digest(name) for name in (Feature.__module__, compute.__module__)],
+            "code": code,
             "libraries": _library_versions(),
         }
     )
@@ -112,14 +114,12 @@ def _describe(value: Any, where: str) -> object:
 
 
 @lru_cache(maxsize=64)
-def _code_digest(module_name: str) -> str:
-    source = getattr(sys.modules.get(module_name), "__file__", None)
-    content = Path(source).read_bytes() if source and Path(source).is_file() else b""
-    return hashlib.blake2b(content, digest_size=20).hexdigest()
-
-
-# Taken when the code is loaded: a file edited later must not lend its name to the older code.
-_code_digest(Feature.__module__)
+def _code_digest(module: str) -> str | None:
+    """Return the version of a function's code, or None if its text is not in a file."""
+    if source_code.text_of(module) is None:
+        return None
+    kept = source_code.behind(Feature.__module__)
+    return source_code.digest(sorted({*kept, *source_code.behind(module)}))
 
 
 @lru_cache(maxsize=1)

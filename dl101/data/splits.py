@@ -203,7 +203,7 @@ def split_by_group(
         If a side with a positive share would be empty.
     """
     names = sorted(set(groups), key=lambda name: _digest(name, seed))
-    if abs(sum(fractions) - 1) > 1e-9 or min(fractions) < 0:
+    if len(fractions) != 3 or not abs(sum(fractions) - 1) <= 1e-9 or min(fractions) < 0:
         raise DataError(
             "split fractions",
             got=fractions,
@@ -221,8 +221,14 @@ def split_by_group(
     # every side that is wanted gets at least one group
     n_validation = max(round(fractions[1] * len(names)), int(wanted[1]))
     n_test = max(round(fractions[2] * len(names)), int(wanted[2]))
-    n_train = len(names) - n_validation - n_test
-    sizes = (n_train, n_validation, n_test)
+    sizes = [len(names) - n_validation - n_test, n_validation, n_test]
+    # rounding may leave too little for training, or something though none is wanted
+    while sizes[0] < wanted[0] or (sizes[0] > 0 and not wanted[0]):
+        step = 1 if sizes[0] < wanted[0] else -1
+        can_give = [side for side in (1, 2) if sizes[side] - step >= wanted[side] > 0]
+        other = max(can_give, key=lambda side: step * (sizes[side] - fractions[side] * len(names)))
+        sizes[0] += step
+        sizes[other] -= step
     sides = [side for side, size in zip(SIDES, sizes, strict=True) for _ in range(size)]
     return dict(zip(names, sides, strict=True))
 

@@ -19,6 +19,7 @@ over frames, fast enough to try fifty thresholds.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -342,12 +343,17 @@ def threshold_curve(
 
 
 def best_threshold(curve: Sequence[Mapping[str, float]], score: str = "accuracy") -> float:
-    """Return the threshold whose mean ``score`` is highest (the lowest of equals).
+    """Return the threshold whose mean ``score`` is highest (the lowest of equals, never a NaN).
 
     Give it a curve measured on *validation* tracks: a threshold chosen on the test split makes
     the test score too good to be true.
     """
-    return max(curve, key=lambda point: (point[score], -point["threshold"]))["threshold"]
+
+    def goodness(point: Mapping[str, float]) -> tuple[float, float]:
+        value = point[score]
+        return (-math.inf if math.isnan(value) else value), -point["threshold"]
+
+    return max(curve, key=goodness)["threshold"]
 
 
 def harmonic_sum(compressed: NDArray, harmonics: Sequence[float]) -> NDArray[np.float64]:

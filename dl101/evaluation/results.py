@@ -3,13 +3,16 @@
 A record says what was run (config, seed, data, command), on what (split, number of items, device,
 library version, commit) and what came out (metrics, wall time). Tables and curves of the book are
 rendered from these files, never typed. A record replaces an earlier one with the same key
-(experiment, variant, seed, data), so that re-running a command updates its line.
+(experiment, variant, seed, data), so that re-running a command updates its line. JSON has no NaN
+and no infinity: they are written as the strings ``"nan"``, ``"inf"`` and ``"-inf"``; metrics are
+numbers again when they are read.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import os
 import platform
 import subprocess
@@ -22,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from dl101 import __version__
-from dl101.data.cache import fingerprint, replacing
+from dl101.data.cache import check_writable, fingerprint, replacing
 from dl101.errors import DataError
 
 
@@ -59,16 +62,33 @@ class Record:
         older one.
         """
         data = {name: value for name, value in self.data.items() if name != "version"}
-        return fingerprint([self.experiment, self.variant, data, self.split, self.config])
+        return fingerprint(_plain([self.experiment, self.variant, data, self.split, self.config]))
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold: NumPy's numbers as Python's, numbers that are not finite by name.
+
+    A run must not be lost because one of its scores is not a number.
+    """
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(float(value))
+    return str(value) if isinstance(value, Path) else value
 
 
 def describe_device(device: str = "cpu") -> str:
     """Return the name of a GPU (``cuda:0``), or the processor's type and the usable cores."""
-    torch = sys.modules.get("torch")  # a run on a GPU has imported it; plain metrics need not
-    if torch is not None and device.startswith("cuda"):
+    kind = device.partition(":")[0]
+    if kind == "cuda":
+        torch = sys.modules["torch"]  # a run on a GPU has imported it; plain metrics need not
         return torch.cuda.get_device_name(device)
-    if device == "mps":
-        return f"MPS ({platform.machine()})"
+    if kind != "cpu":
+        return f"{kind.upper()} ({platform.machine()})"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"CPU ({platform.machine()}, {cores} cores)"
 
@@ -111,14 +131,32 @@ def load(path: Path | str) -> list[Record]:
     path = Path(path)
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["records"]
+        for row in rows:
+            named = row["metrics"].items()
+            row["metrics"] = {k: float(v) if isinstance(v, str) else v for k, v in named}
         return [Record(**row) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"results file {path}",
             got=f"{type(error).__name__}: {error}",
             expected='{"records": [...]} as written by dl101',
             hint="run the command that makes it again",
         ) from error
+
+
+def check(path: Path | str) -> None:
+    """Find out, before a run, whether :func:`save` will be able to add its record to a file.
+
+    Raises
+    ------
+    ConfigError
+        If nothing can be written there.
+    DataError
+        If the file is there and holds no records.
+    """
+    check_writable(path)
+    if Path(path).exists():
+        load(path)
 
 
 def save(path: Path | str, records: Iterable[Record]) -> None:
@@ -136,7 +174,8 @@ def save(path: Path | str, records: Iterable[Record]) -> None:
         merged = {record.key: record for record in load(path)} if path.exists() else {}
         merged.update({record.key: record for record in records})
         ordered = sorted(merged.values(), key=lambda r: (r.experiment, r.variant, r.seed, r.key))
-        text = json.dumps({"records": [asdict(r) for r in ordered]}, indent=1, allow_nan=False)
+        rows = [_plain(asdict(record)) for record in ordered]
+        text = json.dumps({"records": rows}, indent=1, allow_nan=False)
         with replacing(path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
 

@@ -47,6 +47,7 @@ from dl101.experiments.outcome import Outcome
 from dl101.features import HcqtConfig
 from dl101.progress import progress as progress_bar
 from dl101.stft import stft
+from dl101.training import check_loss
 from dl101.waveforms import level_dbfs, snr_db
 
 RATE = 22050
@@ -477,7 +478,7 @@ def train(
         optimiser, max_lr=3e-3, total_steps=plan.epochs * n_batches
     )
     network.train()
-    for _ in range(plan.epochs):
+    for epoch in range(plan.epochs):
         for rows in np.array_split(rng.permutation(n_items), n_batches):
             drawn = rng.integers(n_versions, size=rows.size)
             x, y = inputs[drawn, rows], targets[drawn, rows]
@@ -486,6 +487,7 @@ def train(
             elif on_inputs == "masks":
                 x = masked(x, plan, rng)
             loss = nn.functional.cross_entropy(network(torch.from_numpy(x)), torch.from_numpy(y))
+            check_loss(loss, f"training for {heard.task}, epoch {epoch + 1}", optimiser)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -514,11 +516,12 @@ def train_alike(heard: Heard, sides: Sides, kind: str, *, seed: int = 0) -> Netw
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=3e-3, total_steps=ALIKE_EPOCHS * n_batches
     )
-    for _ in range(ALIKE_EPOCHS):
+    for epoch in range(ALIKE_EPOCHS):
         for rows in np.array_split(rng.permutation(n_items), n_batches):
             pair = np.concatenate([rows, rows])
             x = torch.from_numpy(inputs[rng.integers(n_versions, size=pair.size), pair])
             loss = nt_xent(projector(network.embed(x)))
+            check_loss(loss, f"training alike, epoch {epoch + 1}", optimiser)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -646,7 +649,7 @@ def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
                 f"{task}: {way}",
                 scores,
                 config={"training": way, "n_versions": N_VERSIONS, "epochs": TASKS[task].epochs},
-                n_parameters=sum(p.numel() for p in network.parameters()),
+                network=network,
                 wall_time_s=time.perf_counter() - began,
                 **common,
             )
@@ -659,7 +662,7 @@ def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
                     f"alike: {kind}",
                     {name: value for name, value in scores.items() if "accuracy" not in name},
                     config={"training": f"alike: {kind}", "n_versions": N_VERSIONS},
-                    n_parameters=sum(p.numel() for p in network.body.parameters()),
+                    network=network.body,
                     wall_time_s=time.perf_counter() - began,
                     **common,
                 )

@@ -36,12 +36,11 @@ from dl101.data import harte, pair, pyjama
 from dl101.data.embedded import export
 from dl101.data.splits import SIDES
 from dl101.evaluation import probe_models
-from dl101.experiments.classifier import count_parameters
 from dl101.experiments.outcome import Outcome
 from dl101.features import Feature, HcqtConfig
 from dl101.progress import progress as progress_bar
 from dl101.targets import PitchAxis, from_notes
-from dl101.training import System, TrainingConfig, fit
+from dl101.training import System, TrainingConfig, check_loss, fit
 
 INPUT = HcqtConfig(
     harmonics=(1,), bins_per_semitone=3, n_octaves=6, f_min_hz=65.406, hop_samples=2048
@@ -365,6 +364,7 @@ class LinearChords:
             optimiser.zero_grad()
             loss = functional.cross_entropy(self.layer(inputs), labels)
             loss = loss + 1e-4 * self.layer.weight.square().sum()
+            check_loss(loss, "fitting of linear chords", optimiser)
             loss.backward()
             return loss
 
@@ -453,7 +453,11 @@ def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
     n_items = with_drums.size
 
     def outcome(
-        variant: str, metrics: Mapping[str, float], config: Mapping, began: float, n: int = 0
+        variant: str,
+        metrics: Mapping[str, float],
+        config: Mapping,
+        began: float,
+        network: nn.Module | None = None,
     ) -> Outcome:
         return Outcome(
             variant=variant,
@@ -462,11 +466,17 @@ def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
             corpus="chords",
             n_tracks=n_tracks,
             config=config,
-            n_parameters=n,
+            network=network,
             wall_time_s=time.perf_counter() - began,
         )
 
-    def judged(variant: str, chroma: Chroma, config: Mapping, began: float, n: int = 0) -> Outcome:
+    def judged(
+        variant: str,
+        chroma: Chroma,
+        config: Mapping,
+        began: float,
+        network: nn.Module | None = None,
+    ) -> Outcome:
         found = judge(tracks, chroma)
         metrics = {
             "linear": float(np.mean(found.linear)),
@@ -474,7 +484,7 @@ def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
             "templates": float(np.mean(found.templates)),
             "width_frames": float(found.width_frames),
         }
-        return outcome(variant, metrics, config, began, n)
+        return outcome(variant, metrics, config, began, network)
 
     began = time.perf_counter()
     guesses = np.array(majority(tracks))
@@ -499,7 +509,7 @@ def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
             "epochs": TRAINING.max_epochs,
         }
         chroma = _of(learned, spectrum)
-        yield judged(variant, chroma, config, began, count_parameters(learned.network))
+        yield judged(variant, chroma, config, began, learned.network)
 
 
 def _of(learned: Learned, spectrum: str) -> Chroma:

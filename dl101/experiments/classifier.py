@@ -178,8 +178,3 @@ def predict(network: nn.Module, inputs: NDArray[np.float32]) -> NDArray[np.int64
     with torch.inference_mode():
         logits = [network(part.to(device)) for part in torch.from_numpy(inputs).split(64)]
     return torch.cat(logits).argmax(dim=1).cpu().numpy()
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Return the number of trained parameters."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)

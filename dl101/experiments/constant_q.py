@@ -29,7 +29,7 @@ from dl101 import features
 from dl101.data import pair, pyjama
 from dl101.data.embedded import export
 from dl101.data.splits import SIDES
-from dl101.experiments.classifier import Examples, count_parameters, train_classifier
+from dl101.experiments.classifier import Examples, train_classifier
 from dl101.experiments.outcome import Outcome
 from dl101.features import HcqtConfig
 from dl101.progress import progress as progress_bar
@@ -272,7 +272,7 @@ def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
             name,
             trained.scores,
             config={"dilations": list(variant.dilations)},
-            n_parameters=count_parameters(trained.network),
+            network=trained.network,
             wall_time_s=time.perf_counter() - start,
             **common,
         )

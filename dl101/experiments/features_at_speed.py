@@ -49,14 +49,14 @@ from dl101.data.audiostore import AudioStore, AudioStoreWriter
 from dl101.data.embedded import export
 from dl101.data.featurestore import FeatureStore, FeatureStoreWriter
 from dl101.data.splits import SIDES
-from dl101.experiments.classifier import Examples, count_parameters, load_examples, train_classifier
+from dl101.experiments.classifier import Examples, load_examples, train_classifier
 from dl101.experiments.outcome import Outcome
 from dl101.experiments.spectrogram import THRESHOLDS, merge, onset_f, peaks_s
 from dl101.features import HcqtConfig
 from dl101.patches import PatchIndex, block_order
 from dl101.stft import stft
 from dl101.streaming import PatchStream, StoredPatches
-from dl101.training import TrainingConfig
+from dl101.training import TrainingConfig, check_loss
 from dl101.units import frames_to_seconds
 
 RATE = 22050
@@ -155,11 +155,14 @@ class Way:
         On disk or in memory, for a minute of audio.
     startup_s
         Processor time of what is done once, for a minute of audio.
+    layer
+        What computes the feature, where that is a part of the model.
     """
 
     fetch: Callable[[Sequence[int]], Tensor]
     bytes_per_minute: float
     startup_s: float = 0.0
+    layer: nn.Module | None = None
 
 
 def ways(
@@ -209,7 +212,7 @@ def ways(
             torch.cuda.synchronize()
         return values
 
-    found["computed in the model, by batch"] = Way(in_the_model, audio_bytes)
+    found["computed in the model, by batch"] = Way(in_the_model, audio_bytes, layer=layer)
     maps = []
     for key, values in zip(keys, whole, strict=True):
         np.save(folder / f"{name}-{key}.npy", values)
@@ -317,7 +320,14 @@ def speeds(seed: int, n_tracks: int = 8, *, progress: bool = True) -> Iterator[O
                         "startup_s": way.startup_s,
                     }
                     config = {"feature": name, "clock": "processor", "threads": 1}
-                    yield Outcome(f"{name}: {title}", metrics, N_PATCHES, **common, config=config)
+                    yield Outcome(
+                        f"{name}: {title}",
+                        metrics,
+                        N_PATCHES,
+                        **common,
+                        config=config,
+                        network=way.layer,
+                    )
                 yield from _worker_outcomes(name, datasets, len(index), common)
     finally:
         torch.set_num_threads(threads)
@@ -610,13 +620,15 @@ def train_shuffled(
     network = InstrumentNet(SHUFFLED, n_classes)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-3)
     mix = []
-    for _ in range(SHUFFLE_EPOCHS):
+    for epoch in range(SHUFFLE_EPOCHS):
         network.train()
         order = torch.from_numpy(shuffle.order(index, sides["train"].labels, rng))
         for part in order.split(SHUFFLE_BATCH):
             mix.append(labels[part].unique().numel())
             optimiser.zero_grad()
-            functional.cross_entropy(network(inputs[part]), labels[part]).backward()
+            loss = functional.cross_entropy(network(inputs[part]), labels[part])
+            check_loss(loss, f"training, epoch {epoch + 1}", optimiser)
+            loss.backward()
             optimiser.step()
     scores = {"labels_per_batch": float(np.mean(mix))}
     for metric, side in (("accuracy", "test"), ("accuracy_known", "validation")):
@@ -665,17 +677,20 @@ def train_onset(
     network = OnsetNet(cheaper)
     optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-3)
     best, kept = np.inf, network.state_dict()
-    for _ in range(ONSET_EPOCHS):
+    for epoch in range(ONSET_EPOCHS):
         network.train()
         for part in torch.randperm(len(inputs["train"])).split(ONSET_BATCH):
             optimiser.zero_grad()
             logits = network(inputs["train"][part])
-            functional.binary_cross_entropy_with_logits(logits, targets["train"][part]).backward()
+            loss = functional.binary_cross_entropy_with_logits(logits, targets["train"][part])
+            check_loss(loss, f"training, epoch {epoch + 1}", optimiser)
+            loss.backward()
             optimiser.step()
         network.eval()
         with torch.inference_mode():
             logits = network(inputs["validation"])
             now = float(functional.binary_cross_entropy_with_logits(logits, targets["validation"]))
+        check_loss(now, f"validation, epoch {epoch + 1}", optimiser)
         if now < best:
             best, kept = now, {k: v.clone() for k, v in network.state_dict().items()}
     network.load_state_dict(kept)
@@ -731,7 +746,7 @@ def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
             f"shuffle: {name}",
             scores,
             config=asdict(SHUFFLED) | asdict(shuffle),
-            n_parameters=count_parameters(network),
+            network=network,
             wall_time_s=time.perf_counter() - start,
             **size,
         )
@@ -760,7 +775,7 @@ def _scored(
         name,
         {**scores, "bytes_per_minute": cheaper.bytes_per_minute},
         config=asdict(cheaper),
-        n_parameters=count_parameters(network),
+        network=network,
         wall_time_s=time.perf_counter() - start,
         **size,
     )

@@ -29,7 +29,6 @@ from dl101 import mfcc
 from dl101.experiments.classifier import (
     Examples,
     Trained,
-    count_parameters,
     load_examples,
     predict,
     train_classifier,
@@ -199,7 +198,7 @@ def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
             name,
             scores,
             config=asdict(variant),
-            n_parameters=count_parameters(trained.network),
+            network=trained.network,
             wall_time_s=time.perf_counter() - start,
             **common,
         )

@@ -12,13 +12,17 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from dl101 import experiments
 from dl101.config import Seed, TrackCount, checked
 from dl101.data.embedded import export
 from dl101.errors import ConfigError, did_you_mean
 from dl101.evaluation import results
+
+if TYPE_CHECKING:
+    from torch import nn
 
 NOT_EXPERIMENTS = ("outcome", "classifier")
 
@@ -39,8 +43,8 @@ class Outcome:
         The embedded corpus and its size; empty and 0 for signals made in the experiment.
     config
         What else the variant is: parameters of the input, of the training.
-    n_parameters
-        Trained numbers.
+    network
+        What was trained, where it was trained; None for answers that need no training.
     wall_time_s
         How long it took.
     split
@@ -53,9 +57,23 @@ class Outcome:
     corpus: str = ""
     n_tracks: int = 0
     config: Mapping[str, Any] = field(default_factory=dict)
-    n_parameters: int = 0
+    network: nn.Module | None = None
     wall_time_s: float = 0.0
     split: str = "test"
+
+    @property
+    def n_parameters(self) -> int:
+        """Return how many numbers were trained."""
+        parameters = self.network.parameters() if self.network is not None else ()
+        return sum(p.numel() for p in parameters if p.requires_grad)
+
+    @property
+    def device(self) -> str:
+        """Return where the network is, such as ``cuda:0``; ``cpu`` without one."""
+        if self.network is None:
+            return "cpu"
+        held = chain(self.network.parameters(), self.network.buffers())
+        return next((str(tensor.device) for tensor in held), "cpu")
 
 
 def names() -> tuple[str, ...]:
@@ -101,4 +119,5 @@ def as_record(name: str, outcome: Outcome, *, seed: int, command: str) -> result
         command=command,
         wall_time_s=round(outcome.wall_time_s, 2),
         n_parameters=outcome.n_parameters,
+        device=results.describe_device(outcome.device),
     )

@@ -25,10 +25,10 @@ from torch.nn import functional
 from dl101.data import pair
 from dl101.data.embedded import export
 from dl101.data.splits import SIDES
-from dl101.experiments.classifier import count_parameters
 from dl101.experiments.outcome import Outcome
 from dl101.stft import stft, window
 from dl101.targets import PitchAxis, from_notes
+from dl101.training import check_loss
 from dl101.units import midi_to_hz
 
 CORPUS, N_TRACKS = "piano", 60
@@ -204,16 +204,19 @@ def train(made: Mapping[str, Side], seed: int) -> Listener:
     network = Listener(made["train"].inputs.shape[1])
     optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     best, kept, waited = np.inf, {}, 0
-    for _ in range(MAX_EPOCHS):
+    for epoch in range(MAX_EPOCHS):
         network.train()
         for part in torch.randperm(len(made["train"].inputs)).split(BATCH_TRACKS):
             optimiser.zero_grad()
-            loss(network(made["train"].inputs[part]), made["train"].targets[part]).backward()
+            step = loss(network(made["train"].inputs[part]), made["train"].targets[part])
+            check_loss(step, f"training, epoch {epoch + 1}", optimiser)
+            step.backward()
             optimiser.step()
         network.eval()
         with torch.inference_mode():
             heard = made["validation"]
             now = float(loss(network(heard.inputs), heard.targets))
+        check_loss(now, f"validation, epoch {epoch + 1}", optimiser)
         waited = 0 if now < best else waited + 1
         if now < best:
             best, kept = now, {k: v.clone() for k, v in network.state_dict().items()}
@@ -329,7 +332,7 @@ def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
             name,
             score(network, made, sides),
             config={"window_samples": list(lengths), "hop_samples": HOP_SAMPLES},
-            n_parameters=count_parameters(network),
+            network=network,
             wall_time_s=time.perf_counter() - start,
             **about,
         )

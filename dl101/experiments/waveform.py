@@ -27,7 +27,7 @@ from dl101.data import pair
 from dl101.data.embedded import export
 from dl101.data.embedded.corpora.notes import VELOCITIES
 from dl101.data.splits import SIDES
-from dl101.experiments.classifier import Examples, count_parameters, predict, train_classifier
+from dl101.experiments.classifier import Examples, predict, train_classifier
 from dl101.experiments.outcome import Outcome
 from dl101.training import TrainingConfig
 from dl101.units import db_to_amplitude
@@ -235,7 +235,7 @@ def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
             CORPUS,
             n_notes,
             config,
-            count_parameters(heard.network),
+            heard.network,
             heard.wall_time_s,
         )
 

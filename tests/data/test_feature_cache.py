@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +16,11 @@ import numpy as np
 import pytest
 
 from dl101 import features
-from dl101.data import feature_cache
+from dl101.data import feature_cache, source_code
 from dl101.data.feature_cache import cached, entry_path
 from dl101.errors import ConfigError
 from dl101.features import Feature, HcqtConfig, hcqt, log_mel
+from tests.killing import count_calls, killed_at
 
 AUDIO = np.random.default_rng(0).standard_normal(6000).astype(np.float32)
 CONFIG = HcqtConfig((1, 2), bins_per_semitone=1, n_octaves=3, f_min_hz=200.0)
@@ -96,16 +104,115 @@ def test_what_does_not_make_another_entry() -> None:
     assert entry_path(log_mel, AUDIO, 22050, n_bands=128) == entry_path(log_mel, AUDIO, 22050)
 
 
-def test_the_code_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = tmp_path / "copy.py"
-    copy.write_bytes(Path(features.__file__).read_bytes())
+@pytest.mark.parametrize(
+    ("module", "same"),
+    [("features", False), ("units", False), ("errors", False), ("targets", True), ("plots", True)],
+)
+def test_the_code_behind_a_function_is_part_of_the_key(
+    module: str, same: bool, monkeypatch: pytest.MonkeyPatch, fresh_code: Callable[[], None]
+) -> None:
     before = entry_path(hcqt, AUDIO, CONFIG)
-    for text, same in (("", True), ("\n# edited", False)):
-        copy.write_text(copy.read_text() + text)
-        monkeypatch.setattr(features, "__file__", str(copy))
-        feature_cache._code_digest.cache_clear()
-        assert (entry_path(hcqt, AUDIO, CONFIG) == before) is same
-    feature_cache._code_digest.cache_clear()
+    name = f"dl101.{module}"
+    monkeypatch.setitem(source_code._TEXTS, name, source_code._TEXTS[name] + "\n# edited")
+    fresh_code()
+    assert (entry_path(hcqt, AUDIO, CONFIG) == before) is same
+
+
+@pytest.fixture
+def fresh_code() -> Iterator[Callable[[], None]]:
+    """Return a function that forgets what was read of the code, as another process would."""
+
+    def forget() -> None:
+        for function in (source_code.text_of, source_code._imported, feature_cache._code_digest):
+            function.cache_clear()
+
+    yield forget
+    forget()
+
+
+@pytest.mark.parametrize("edited", ["feature", "helper", "other"])
+def test_helpers_of_another_package_are_part_of_the_key_too(
+    edited: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fresh_code: Callable[[], None],
+) -> None:
+    package = tmp_path / "own_package"
+    package.mkdir()
+    texts = {
+        "__init__": "",
+        "feature": "from .helper import louder\ndef loud(audio): return louder(audio)",
+        "helper": "def louder(audio):\n    from own_package import other\n    return 2 * audio",
+        "other": "",
+    }
+    for name, text in texts.items():
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    loud = importlib.import_module("own_package.feature").loud
+    importlib.import_module("own_package.other")
+    before = entry_path(loud, AUDIO)
+    (package / f"{edited}.py").write_text(texts[edited] + "\n# edited")
+    fresh_code()
+    assert entry_path(loud, AUDIO) != before
+    for name in ("", ".feature", ".helper", ".other"):
+        del sys.modules[f"own_package{name}"]
+
+
+def features_of_all() -> list[Feature]:
+    # the same numbers to the last bit each time: what counts is the writing
+    return [cached(features.waveform, AUDIO[start:], 22050) for start in range(0, 3000, 300)]
+
+
+def kill_again_and_again(folder: Path) -> None:
+    """Compute in forks of this process, each killed at a random call; two at a time at the end."""
+    os.environ["DL101_CACHE"] = str(folder / "counted")
+    features_of_all()
+    right = {path.name: path.read_bytes() for path in (folder / "counted").rglob("*.npy")}
+    shutil.rmtree(folder / "counted")
+    n_calls = count_calls(features_of_all)
+    os.environ["DL101_CACHE"] = str(folder / "killed")
+    rng = np.random.default_rng(0)
+    for attempt in range(60):
+        if attempt % 4 == 0:  # in a few attempts everything is there
+            shutil.rmtree(folder / "killed", ignore_errors=True)
+        killed_at(int(rng.integers(1, n_calls // 2)), features_of_all)
+        for path in (folder / "killed").rglob("*.npy"):
+            assert path.read_bytes() == right[path.name], "half an entry"
+    os.environ["DL101_CACHE"] = str(folder / "shared")
+    children = []
+    for moment in (n_calls // 2, 10 * n_calls, 10 * n_calls):
+        if (child := os.fork()) == 0:
+            killed_at(moment, features_of_all)
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+
+
+def test_processes_killed_at_random_moments_and_several_at_once_leave_only_right_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import pathlib, sys\nfrom tests.data.test_feature_cache import kill_again_and_again\n"
+        "kill_again_and_again(pathlib.Path(sys.argv[1]))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    right = {path.name: path.read_bytes() for path in (tmp_path / "counted").rglob("*.npy")}
+    assert len(right) == 10
+    for name in ("killed", "shared"):
+        found = list((tmp_path / name).rglob("*.npy"))
+        assert found and all(path.read_bytes() == right[path.name] for path in found)
+    assert len(found) == 10
+    monkeypatch.setenv("DL101_CACHE", str(tmp_path / "killed"))
+    for start, feature in zip(range(0, 3000, 300), features_of_all(), strict=True):
+        assert_same(feature, features.waveform(AUDIO[start:], 22050))
 
 
 def test_values_stay_on_disk_until_used() -> None:
@@ -155,3 +262,13 @@ def test_functions_and_parameters_without_a_lasting_name_are_refused() -> None:
         cached(lambda audio: hcqt(audio), AUDIO)
     with pytest.raises(ConfigError, match="ndarray"):
         cached(log_mel, AUDIO, np.zeros(3))
+
+
+def test_functions_of_a_notebook_are_refused_for_their_code_is_not_in_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    notebook = types.ModuleType("notebook_of_a_learner")
+    monkeypatch.setitem(sys.modules, notebook.__name__, notebook)
+    exec("def loud(audio): return 2 * audio", notebook.__dict__)
+    with pytest.raises(ConfigError, match=r"in a \.py file"):
+        cached(notebook.loud, AUDIO)

@@ -54,9 +54,30 @@ def test_too_few_groups_is_an_error():
     }
 
 
-def test_fractions_must_sum_to_one():
+@pytest.mark.parametrize(
+    "fractions",
+    [
+        *[(0.2, 0.4, 0.4), (0, 0.5, 0.5), (0, 0.3, 0.7), (0.01, 0.01, 0.98), (0.98, 0.01, 0.01)],
+        *[(0.7, 0.15, 0.15), (0.5, 0.0, 0.5), (0.1, 0.9, 0.0), (0.0, 1.0, 0.0), (1 / 3,) * 3],
+    ],
+)
+def test_a_side_is_empty_exactly_where_its_share_is_zero(fractions):
+    wanted = [share > 0 for share in fractions]
+    for n in range(sum(wanted), 30):
+        sides = list(splits.split_by_group(NAMES[:n], fractions=fractions).values())
+        counts = [sides.count(side) for side in splits.SIDES]
+        assert sum(counts) == n
+        assert [count > 0 for count in counts] == wanted
+        most = 1 if n * min(share for share in fractions if share) >= 0.5 else 2
+        assert max(abs(c - share * n) for c, share in zip(counts, fractions, strict=True)) <= most
+
+
+@pytest.mark.parametrize(
+    "fractions", [(0.5, 0.5, 0.5), (1.2, -0.1, -0.1), (0.5, 0.5), (float("nan"), 0.5, 0.5)]
+)
+def test_fractions_must_sum_to_one(fractions):
     with pytest.raises(DataError, match="sum to 1"):
-        splits.split_by_group(NAMES, fractions=(0.5, 0.5, 0.5))
+        splits.split_by_group(NAMES, fractions=fractions)
 
 
 def test_maps_pieces_stay_together_across_pianos():

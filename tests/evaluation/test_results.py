@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from dl101.errors import DataError
+from dl101.errors import DataError, Dl101Error
 from dl101.evaluation import results
 
 
@@ -105,7 +107,58 @@ def test_broken_file_is_named(tmp_path):
         results.load(path)
 
 
-def test_nan_never_reaches_the_file(tmp_path):
-    with pytest.raises(ValueError, match="JSON"):
-        results.save(tmp_path / "r.json", [record(accuracy=float("nan"))])
-    assert not (tmp_path / "r.json").exists()
+def test_a_score_that_is_no_number_does_not_lose_the_record(tmp_path):
+    path = tmp_path / "r.json"
+    made = {"a": math.nan, "b": -math.inf, "c": np.float32("inf"), "d": np.float32(0.5), "e": 2}
+    results.save(path, [record(metrics=made, n_items=np.int64(10), config={"level_db": -math.inf})])
+    results.save(path, [record(seed=1)])
+
+    def refuse(token):
+        raise AssertionError(token)  # no other reader knows these
+
+    json.loads(path.read_text(), parse_constant=refuse)
+    first, _ = results.load(path)
+    assert math.isnan(first.metrics["a"])
+    assert [first.metrics[name] for name in "bcde"] == [-math.inf, math.inf, 0.5, 2]
+    assert first.n_items == 10
+    results.save(path, [record(metrics=made, config={"level_db": -math.inf})])  # asks the same
+    assert len(results.load(path)) == 2
+
+
+def test_what_was_recorded_is_not_rewritten_otherwise(tmp_path):
+    path = tmp_path / "r.json"
+    for published in results.find("chroma").parent.glob("*.json"):
+        results.save(path, results.load(published))
+        assert path.read_text() == published.read_text()
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("file/r.json", None, "file to write"),
+        ("folder", None, "got a folder"),
+        ("file", None, "as written by dl101"),
+        ("new/r.json", None, None),
+        ("r.json", '{"records": []}', None),
+    ],
+)
+def test_where_nothing_can_be_recorded_is_found_before(tmp_path, name, content, complaint):
+    (tmp_path / "file").write_text("not results")
+    (tmp_path / "folder").mkdir()
+    if content:
+        (tmp_path / name).write_text(content)
+    if complaint:
+        with pytest.raises(Dl101Error, match=complaint):
+            results.check(tmp_path / name)
+    else:
+        results.check(tmp_path / name)
+        results.save(tmp_path / name, [record()])
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("device", "words"), [("cpu", "CPU"), ("mps:0", "MPS"), ("mps", "MPS"), ("xpu:1", "XPU")]
+)
+def test_devices_are_named(device, words):
+    assert results.describe_device(device).startswith(f"{words} (")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dl101.experiments import classifier
+from dl101.experiments import classifier, outcome
 from dl101.experiments.classifier import Examples, standardise, train_classifier
 from dl101.training import TrainingConfig
 
@@ -81,8 +81,21 @@ def test_examples_come_from_a_corpus_by_side(tmp_path, monkeypatch):
 
 def test_unknown_experiments_are_named():
     from dl101.errors import ConfigError
-    from dl101.experiments import outcome
 
     with pytest.raises(ConfigError, match="no_such"):
         next(outcome.run("no_such"))
     assert not set(outcome.names()) & {"outcome", "classifier"}
+
+
+def test_a_record_names_the_device_where_the_network_was_trained() -> None:
+    common = {"metrics": {"accuracy": 0.5}, "n_items": 2}
+    found = {
+        "CPU": outcome.Outcome("cpu", network=torch.nn.Linear(2, 3), **common),
+        "META": outcome.Outcome("other", network=torch.nn.Linear(2, 3, device="meta"), **common),
+    }
+    for device, made in found.items():
+        record = outcome.as_record("test", made, seed=0, command="")
+        assert record.device.startswith(f"{device} (")
+        assert record.n_parameters == 9
+    plain = outcome.as_record("test", outcome.Outcome("plain", **common), seed=0, command="")
+    assert plain.device.startswith("CPU (") and plain.n_parameters == 0

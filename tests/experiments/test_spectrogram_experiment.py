@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from dl101.errors import TrainingError
 from dl101.experiments import spectrogram as experiment
 from dl101.experiments.spectrogram import Bands, Track
 from dl101.units import midi_to_hz
@@ -78,3 +79,11 @@ def test_the_baseline_says_the_same_in_every_frame() -> None:
     sides = {side: [_track(seed)] for seed, side in enumerate(("train", "validation", "test"))}
     share = sides["test"][0].sounding[10].mean()
     assert experiment.baseline(sides)["pitch_accuracy"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize("side", ["train", "validation"])
+def test_a_training_that_diverges_stops_with_a_message(side: str) -> None:
+    made = experiment.batch({s: [_track(0), _track(1)] for s in ("train", "validation")}, (512,))
+    made[side].inputs[0, 0, 0] = torch.inf
+    with pytest.raises(TrainingError, match=r"epoch 1.*learning rate"):
+        experiment.train(made, 0)

@@ -13,7 +13,6 @@ import hashlib
 import importlib
 import json
 import math
-import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -25,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from dl101.config import Jobs, Minutes, Seed, TrackCount, checked
-from dl101.data import pyjama
+from dl101.data import pyjama, source_code
 from dl101.data.audiostore import AudioStore, AudioStoreWriter
 from dl101.data.cache import cache_dir, fingerprint, replacing, sweep
 from dl101.data.embedded.annotations import Atoms
@@ -94,29 +93,13 @@ def recipe(name: str) -> Recipe:
 
 
 _FOLDER = Path(__file__).parent
-# Taken when the code is loaded: a file that is edited later must not lend its name to its elder.
-_CODE = {
-    ".".join(path.relative_to(_FOLDER).with_suffix("").parts): path.read_text(encoding="utf-8")
-    for path in sorted(_FOLDER.rglob("*.py"))
-}
-_IMPORT = re.compile(
-    r"^ *from dl101\.data\.embedded(?:\.([\w.]+))? import (?:\(([^)]*)\)|(.+))$", re.MULTILINE
-)
+_PACKAGE = "dl101.data.embedded"
 
 
 def _modules_behind(module: str) -> set[str]:
     """Return a module below ``dl101.data.embedded`` and all that it imports from there."""
-    found, left = set(), [module]
-    while left:
-        name = left.pop()
-        if name in found:
-            continue
-        found.add(name)
-        for package, many, line in _IMPORT.findall(_CODE[name]):
-            prefix = f"{package}." if package else ""
-            names = [prefix + word.strip() for word in (many or line).split(",")]
-            left += [inner for inner in (package, *names) if inner in _CODE]
-    return found
+    names = source_code.behind(f"{_PACKAGE}.{module}", within=_PACKAGE)
+    return {name.removeprefix(f"{_PACKAGE}.") for name in names}
 
 
 @lru_cache(maxsize=1)
@@ -133,7 +116,7 @@ def corpus_version(name: str) -> str:
     """Return what identifies a corpus: a digest of scores, sounds and the code behind it."""
     digest = hashlib.sha256(_assets_digest())
     for module in sorted(_modules_behind(f"corpora.{_MODULES[name]}")):
-        digest.update(f"{module}\n{_CODE[module]}".encode())
+        digest.update(f"{module}\n{source_code.text_of(f'{_PACKAGE}.{module}')}".encode())
     return digest.hexdigest()[:12]
 
 
