@@ -7,8 +7,8 @@ validation never hear, further out of tune, and in more noise. A corpus with mor
 split has chorales performs them again, differently.
 
 ``chorales`` has a player for each voice, whose pitch is known at every moment (``f0multi``: four
-rows, soprano to bass, unvoiced throughout where a voice does not take part). ``piano`` gives all
-voices to one keyboard, of which only the notes are known.
+rows, soprano to bass; 0 where a voice is silent, throughout where it does not take part). ``piano``
+gives all voices to one keyboard, of which only the notes are known.
 """
 
 from __future__ import annotations
@@ -210,15 +210,16 @@ def render_track(
 def render(index: int, *, seed: int, duration_s: float, extras: bool) -> list[Item]:
     """Return a track of ``chorales``: the mixture and, with ``extras``, each voice that sounds."""
     track = render_track(index, seed=seed, duration_s=duration_s)
-    silence = np.full_like(next(iter(track.f0_midi.values())), np.nan)
+    curves = {voice: np.nan_to_num(f0_midi) for voice, f0_midi in track.f0_midi.items()}
+    silence = np.zeros_like(next(iter(curves.values())))
     mixture = _fields(track, "mixture", [track.instruments.get(v, SILENT) for v in VOICES])
     mixture["pitchmidi"] = note_atoms(track.notes.values())
-    mixture["f0multi"] = (f0_atom([track.f0_midi.get(voice, silence) for voice in VOICES]),)
+    mixture["f0multi"] = (f0_atom([curves.get(voice, silence) for voice in VOICES]),)
     items = [Item(f"{track.name}.wav", track.mixture, SAMPLE_RATE, mixture)]
     for voice in track.stems if extras else ():
         stem = _fields(track, "stem", [track.instruments[voice]])
         stem["pitchmidi"] = note_atoms([track.notes[voice]])
-        stem["f0"] = (f0_atom([track.f0_midi[voice]]),)
+        stem["f0"] = (f0_atom([curves[voice]]),)
         items.append(Item(f"{track.name}-{voice}.wav", track.stems[voice], SAMPLE_RATE, stem))
     return items
 
