@@ -485,7 +485,9 @@ def _in_time(atom: Atom, stretch: float, shift_s: float, duration_s: float) -> A
 
 def _in_pitch(name: str, atom: Atom, semitones: float, stretch: float) -> Atom:
     if name in PITCH_FIELDS:
-        return replace(atom, value=atom.value + semitones)  # NaN, unvoiced, stays NaN
+        pitch = np.asarray(atom.value, dtype=float)
+        moved = np.where(pitch > 0, pitch + semitones, pitch)  # 0 and NaN, unvoiced, stay
+        return replace(atom, value=moved if pitch.ndim else float(moved))
     if name in ROOT_FIELDS:
         return replace(atom, value=shift_root(atom.value, semitones))
     if name == "tuning-cents":

@@ -276,6 +276,7 @@ FIELDS = {
     "beat": (Atom(1.0, 0.5), Atom(2.0, 1.0), Atom(3.0, 3.5)),
     "pitchmidi": (Atom(60.0, 0.5, 1.0), Atom(64.0, 3.8, 0.2)),
     "f0": (Atom(np.array([[60.0, np.nan, 61.0]]), np.array([0.0, 1.0, 3.9])),),
+    "f0multi": (Atom(np.array([[60.0, 0.0], [np.nan, 64.0]]), np.array([0.0, 1.0])),),
     "velocity": (Atom(90.0),),
 }
 
@@ -292,6 +293,7 @@ def test_labels_follow_pitch_and_time():
     assert moved["pitchmidi"][0] == Atom(62.5, 0.75, 1.5)
     np.testing.assert_array_equal(moved["f0"][0].value, [[62.5, np.nan, 63.5]])
     np.testing.assert_allclose(moved["f0"][0].time, [0.0, 1.5, 5.85])
+    np.testing.assert_array_equal(moved["f0multi"][0].value, [[62.5, 0.0], [np.nan, 66.5]])
     assert FIELDS["pitchmidi"][0] == Atom(60.0, 0.5, 1.0)
 
 

@@ -47,7 +47,7 @@ PAGES = {
 EXAMPLES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "chorales": ((0, 3, 2), ("title", "instrument")),
     "piano": ((0, 2), ("title", "instrument")),
-    "covers": ((0, 2), ("title", "work-id", "performance-id")),
+    "covers": ((0, 2), ("title", "work-id")),
     "dances": ((0, 3, 4, 2), ("rhythm", "title", "tempo")),
     "instruments": ((0, 3, 4, 2), ("instrument",)),
     "tags": ((0, 3, 2), ("tag",)),
@@ -263,7 +263,7 @@ def describe(index: int, item: Item, fields: Sequence[str]) -> str:
         values = [atom.value for atom in item.fields.get(field, ())]
         values = [v if isinstance(v, str) else f"{v:g}" for v in values]
         if values:
-            prefix = f"{field} " if field in ("tempo", "work-id", "performance-id") else ""
+            prefix = f"{field} " if field in ("tempo", "work-id") else ""
             said.append(prefix + ", ".join(dict.fromkeys(values)))
     return f"{track_split(index)[0]} {index}: {'; '.join(said)}" if said else f"track {index}"
 
@@ -364,7 +364,7 @@ def _pitches(axis: Axes, item: Item, pitched: Sequence[str]) -> None:
         if field in pitched:
             (curves,) = item.fields[field]
             seen = curves.time < SHOWN_S
-            for row in curves.value:
+            for row in np.where(curves.value > 0, curves.value, np.nan):  # 0: silent
                 axis.plot(curves.time[seen], row[seen], color="#003a5c", lw=0.9)
                 shown += list(row[seen][np.isfinite(row[seen])])
             break

@@ -254,7 +254,8 @@ def write(path: Path | str, collection: Collection, *, in_place: bool = False) -
     """Write a collection; equal collections in the same order give the same bytes.
 
     The file takes its place only once it is complete and valid, and :func:`read` gives back an
-    equal collection. Unvoiced frames (NaN) are written as ``null``.
+    equal collection. Unvoiced frames (NaN) are written as ``null``, and a field that is defined and
+    that an entry does not have as an empty list: readers of 2024 look up every field.
 
     Parameters
     ----------
@@ -272,7 +273,7 @@ def write(path: Path | str, collection: Collection, *, in_place: bool = False) -
     """
     path = Path(path)
     _require_same(_collection(_plain(collection), path), collection, path)
-    texts = (_entry_text(entry) for entry in collection.entries)
+    texts = (_entry_text(entry, collection.definitions) for entry in collection.entries)
     write_dumped(
         path,
         collection.definitions,
@@ -296,7 +297,7 @@ def dump_entry(entry: Entry, definitions: Mapping[str, Definition], *, where: ob
     """
     single = Collection((replace(entry, index=0),), _used(definitions, entry))
     _require_same(_collection(_plain(single), Path(str(where))), single, where)
-    return _entry_text(entry)
+    return _entry_text(entry, definitions)
 
 
 def write_dumped(
@@ -342,17 +343,18 @@ def _plain_identity(audio_identity: str | None) -> dict[str, str]:
     return {} if audio_identity is None else {"audioidentity": audio_identity}
 
 
-def _plain_entry(entry: Entry) -> dict[str, list[dict]]:
+def _plain_entry(entry: Entry, definitions: Mapping[str, Definition]) -> dict[str, list[dict]]:
     plain = {"filepath": [{"value": entry.filepath}]}
     for name, atoms in entry.fields.items():
         plain[name] = [_plain_atom(atom) for atom in atoms]
-    return plain
+    # As published: what an entry does not have is empty, not missing.
+    return plain | {name: [] for name in definitions if name not in plain}
 
 
-def _entry_text(entry: Entry) -> str:
+def _entry_text(entry: Entry, definitions: Mapping[str, Definition]) -> str:
     fields = (
         f"{_text(name)}: {_text([_nested(atom) for atom in atoms])}"
-        for name, atoms in _plain_entry(entry).items()
+        for name, atoms in _plain_entry(entry, definitions).items()
     )
     return "{" + ",\n ".join(fields) + "}"
 
@@ -362,7 +364,7 @@ def _plain(collection: Collection) -> dict:
     return {
         "collection": {
             "descriptiondefinition": _plain_definitions(collection.definitions, version),
-            "entry": [_plain_entry(entry) for entry in collection.entries],
+            "entry": [_plain_entry(e, collection.definitions) for e in collection.entries],
         },
         "schemaversion": version,
         **_plain_identity(collection.audio_identity),

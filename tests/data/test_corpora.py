@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,14 @@ def test_the_bytes_do_not_depend_on_processes_or_blocks(pair):
     assert one.audio.name == two.audio.name
     assert one.audio.read_bytes() == two.audio.read_bytes()
     assert one.annotations.read_bytes() == two.annotations.read_bytes()
+
+
+def test_every_entry_has_every_field_if_only_empty(pair):
+    """As in the files published in 2024, whose readers look up a field in every entry."""
+    _, files, _ = pair
+    collection = json.loads(files.annotations.read_text(encoding="utf-8"))["collection"]
+    for entry in collection["entry"]:
+        assert set(entry) == set(collection["descriptiondefinition"])
 
 
 def test_the_pair_is_complete_and_valid(pair):

@@ -7,12 +7,13 @@ validation never hear, further out of tune, and in more noise. A corpus with mor
 split has chorales performs them again, differently.
 
 ``chorales`` has a player for each voice, whose pitch is known at every moment (``f0multi``: four
-rows, soprano to bass, unvoiced throughout where a voice does not take part). ``piano`` gives all
-voices to one keyboard, of which only the notes are known.
+rows, soprano to bass; 0 where a voice is silent, throughout where it does not take part). ``piano``
+gives all voices to one keyboard, of which only the notes are known.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -40,6 +41,8 @@ from dl101.errors import ConfigError
 from dl101.units import db_to_amplitude
 
 DURATION_S = 15.0
+PAUSE_S = (0.1, 0.6)  # before an excerpt
+LAST_ONSET_S = MIN_NOTE_S + 0.05  # before the end of an excerpt
 SILENT = "silent"  # the instrument of a voice that does not take part
 
 LOWEST_MIDI, HIGHEST_MIDI = 35, 86  # what some instrument of the bank plays
@@ -134,13 +137,13 @@ def render_track(
     Raises
     ------
     ConfigError
-        For a negative index or seed, or an excerpt under one second.
+        For a negative index or seed, or an excerpt under two seconds.
     """
-    if index < 0 or seed < 0 or duration_s < 1.0:
+    if index < 0 or seed < 0 or duration_s < 2.0:
         raise ConfigError(
             "track of the chorales",
             got=f"index {index}, seed {seed}, duration_s {duration_s}",
-            expected="index and seed of 0 or more, duration_s of 1.0 or more",
+            expected="index and seed of 0 or more, duration_s of 2.0 or more",
             hint="correct the argument",
         )
     split, number = track_split(index)
@@ -158,7 +161,8 @@ def render_track(
     level_db = draw(rng, LEVEL_DB)
     absent = rng.choice(VOICES) if pianos is None and rng.random() < ABSENT else None
     excerpt = _excerpt(chorale, tempo_bpm, transposition, duration_s, rng)
-    excerpt = {voice: notes for voice, notes in excerpt.items() if voice != absent}
+    if len(excerpt) > 1:
+        excerpt.pop(absent, None)
     if pianos is None:
         together = number % SAME_INSTRUMENT_EVERY == 3
         casting = _casting(excerpt, conditions, together, rng)
@@ -206,15 +210,16 @@ def render_track(
 def render(index: int, *, seed: int, duration_s: float, extras: bool) -> list[Item]:
     """Return a track of ``chorales``: the mixture and, with ``extras``, each voice that sounds."""
     track = render_track(index, seed=seed, duration_s=duration_s)
-    silence = np.full_like(next(iter(track.f0_midi.values())), np.nan)
+    curves = {voice: np.nan_to_num(f0_midi) for voice, f0_midi in track.f0_midi.items()}
+    silence = np.zeros_like(next(iter(curves.values())))
     mixture = _fields(track, "mixture", [track.instruments.get(v, SILENT) for v in VOICES])
     mixture["pitchmidi"] = note_atoms(track.notes.values())
-    mixture["f0multi"] = (f0_atom([track.f0_midi.get(voice, silence) for voice in VOICES]),)
+    mixture["f0multi"] = (f0_atom([curves.get(voice, silence) for voice in VOICES]),)
     items = [Item(f"{track.name}.wav", track.mixture, SAMPLE_RATE, mixture)]
     for voice in track.stems if extras else ():
         stem = _fields(track, "stem", [track.instruments[voice]])
         stem["pitchmidi"] = note_atoms([track.notes[voice]])
-        stem["f0"] = (f0_atom([track.f0_midi[voice]]),)
+        stem["f0"] = (f0_atom([curves[voice]]),)
         items.append(Item(f"{track.name}-{voice}.wav", track.stems[voice], SAMPLE_RATE, stem))
     return items
 
@@ -246,9 +251,11 @@ def _fields(track: Track, role: str, instruments: list[str]) -> dict:
 
 
 def _padded(bwv: str) -> str:
-    """Return a catalogue number whose first part has four digits: 153.1 becomes 0153.1."""
-    head, dot, rest = bwv.partition(".")
-    return f"{int(head):04d}{dot}{rest}"
+    """Return a catalogue number that begins with four digits: 153.1 becomes 0153.1.
+
+    What follows the first number is kept, whatever it is: 145-a, 248.23-s.
+    """
+    return re.sub(r"^\d+", lambda number: number[0].zfill(4), bwv)
 
 
 def _transposition(chorale: Chorale, rng: np.random.Generator) -> int:
@@ -285,9 +292,13 @@ def _excerpt(
     tempo = _time_map(chorale, tempo_bpm, rng)
     begins = np.concatenate([[0.0], chorale.fermatas_quarters[:, 1]])
     begins_s = tempo.to_seconds(begins)
-    possible = np.flatnonzero(tempo.seconds[-1] - begins_s >= duration_s - 2.0)
-    chosen = int(rng.choice(possible)) if possible.size else 0
-    shift_s = rng.uniform(0.1, 0.6) - begins_s[chosen]
+    onsets = np.sort(np.concatenate([voice.onsets_quarters for voice in chorale.voices.values()]))
+    firsts = np.append(onsets, np.inf)[np.searchsorted(onsets, begins - 1e-9)]
+    # None so late that the chorale ends long before the excerpt does, or that nothing is heard.
+    heard = tempo.to_seconds(firsts) - begins_s < duration_s - PAUSE_S[1] - LAST_ONSET_S
+    possible = np.flatnonzero((tempo.seconds[-1] - begins_s >= duration_s - 2.0) & heard)
+    chosen = int(rng.choice(possible)) if possible.size else int(np.argmax(heard))
+    shift_s = rng.uniform(*PAUSE_S) - begins_s[chosen]
 
     excerpt = {}
     for voice in VOICES:
@@ -295,7 +306,7 @@ def _excerpt(
         onsets_s = tempo.to_seconds(score.onsets_quarters) + shift_s
         ends_s = tempo.to_seconds(score.onsets_quarters + score.durations_quarters) + shift_s
         heard = score.onsets_quarters >= begins[chosen] - 1e-9
-        heard &= onsets_s < duration_s - MIN_NOTE_S - 0.05
+        heard &= onsets_s < duration_s - LAST_ONSET_S
         n = int(heard.sum())
         excerpt[voice] = Notes(
             onsets_s=onsets_s[heard],

@@ -58,7 +58,6 @@ class Performance:
     """
 
     work_id: str
-    performance_id: str
     title: str
     split: str
     tempo_bpm: float
@@ -264,7 +263,6 @@ def perform(index: int, *, seed: int = 0, duration_s: float = DURATION_S) -> Per
         notes[name] = performer.skeleton(moved, tempo, length_s)
     return Performance(
         work_id=work_id,
-        performance_id=f"{work_id}-{index:05d}",
         title=score.title,
         split=split,
         tempo_bpm=quarter_bpm / (1.5 if score.compound else 1.0),
@@ -291,7 +289,7 @@ def render(index: int, *, seed: int, duration_s: float, extras: bool) -> list[It
             labels(
                 title=performance.title,
                 work_id=performance.work_id,
-                performance_id=performance.performance_id,
+                performance_id=key,
                 split=performance.split,
                 role=role,
                 tempo=performance.tempo_bpm,
