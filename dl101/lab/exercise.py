@@ -202,9 +202,9 @@ class Function(Exercise):
             result = code(*copy.deepcopy(case))
         return read(result, result if right is None else right)
 
-    def _miss(self, trial: _Trial, made: Any = None, part: int | None = None) -> float:
+    def _miss(self, trial: _Trial, made: Any = ..., part: int | None = None) -> float:
         """Return how far an answer is from the right one, or from what a mistake makes."""
-        got, wanted = trial.got, trial.right if made is None else made
+        got, wanted = trial.got, trial.right if made is ... else made
         if shapes(got) != shapes(wanted):
             return np.inf
         if self.forgive is not None and shapes(got) == shapes(trial.right):

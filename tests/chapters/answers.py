@@ -5,11 +5,15 @@ A wrong answer stands under words of the message that it gets.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import scipy.fft
 
-from dl101 import stft, tuning
+from dl101 import augment, mfcc, stft, tuning
+from dl101.data.featurestore import bytes_touched
+from dl101.data.pyjama import Atom
 from dl101.features import Feature
 from dl101.units import midi_to_hz
 
@@ -150,5 +154,169 @@ WRONG |= {
         "same result": lambda f, w, H: np.zeros((len(f) - 1) * H + len(w)),
         "Return a signal": lambda f, w, H: "signal",
         "away from the signal": lambda f, w, H: np.roll(overlap_add(f, w, H), 1),
+    },
+}
+
+# ---- log_mel -----------------------------------------------------------------------------------
+
+
+def normalised(guard, ddof):
+    def normalise(train, test):
+        mean, var = train.mean((0, 2), keepdims=True), train.var((0, 2), keepdims=True, ddof=ddof)
+        return (train - mean) / np.sqrt(var + guard), (test - mean) / np.sqrt(var + guard)
+
+    return normalise
+
+
+RIGHT |= {
+    "log_mel.1": (
+        lambda m, f, c: mfcc.compress(f @ m**2, c),
+        lambda m, f, c: np.log1p(c * np.einsum("kb,bt->kt", f, m * m)).astype("f4"),
+    ),
+    "log_mel.2": (lambda c, g: np.exp(np.log(c) - g * np.log(10) / 10),),
+    "log_mel.3": (
+        lambda y, n: scipy.fft.dct(y, axis=0, norm="ortho")[1 : n + 1],
+        lambda y, n: mfcc.mfcc(y, n + 1)[1:],
+    ),
+    "log_mel.4": (normalised(1e-4, 0), normalised(1e-12, 1)),
+}
+WRONG |= {
+    "log_mel.1": {
+        "transposed": lambda m, f, c: np.log1p(c * (f @ m**2)).T,
+        "has shape": lambda m, f, c: np.log1p(c * (f @ m**2))[0],
+        "should be": lambda m, f, c: np.sqrt(f @ m**2),
+        "Return an array": lambda m, f, c: "log",
+    },
+    "log_mel.2": {
+        "same result": lambda c, g: 100.5,
+        "For C = 10000 and 20 dB the answer is 100, yours 10.": lambda c, g: np.sqrt(c) / 10,
+    },
+    "log_mel.3": {
+        "one row too few or too many": lambda y, n: scipy.fft.dct(y, axis=0, norm="ortho")[: n + 1],
+        "same result": lambda y, n: np.ones((n, y.shape[1])),
+    },
+    "log_mel.4": {
+        "deviation 0": normalised(0, 0),
+        "Return two arrays": lambda a, b: normalised(1e-4, 0)(a, b)[0],
+        "training side": lambda a, b: normalised(1e-4, 0)(a, b)[::-1],
+        "should be": lambda a, b: (a, b),
+    },
+}
+
+# ---- features_at_speed -------------------------------------------------------------------------
+
+
+def patch_by_a_loop(number, n_frames, patch_frames, hop_frames):
+    for track, n in enumerate(n_frames):
+        start = 0
+        while True:
+            if number == 0:
+                return np.array([track, start, min(start + patch_frames, n)])
+            number -= 1
+            if start + patch_frames >= n:
+                break
+            start += hop_frames
+
+
+def patch_or_error(number, n_frames, patch_frames, hop_frames):
+    """Whole patches only; where they end, an exception."""
+    patches = [
+        (track, start, start + patch_frames)
+        for track, n in enumerate(n_frames)
+        for start in range(0, max(1, n - patch_frames + 1), hop_frames)
+    ]
+    return patches[number]
+
+
+def key_of_bytes(name, audio, parameters, code):
+    digest = hashlib.md5(audio.tobytes() + str((audio.dtype, audio.shape)).encode())
+    for part in (*sorted(parameters.items()), code):
+        digest.update(repr(part).encode())
+    return digest.digest()
+
+
+RIGHT |= {
+    "features_at_speed.1": (patch_by_a_loop,),
+    "features_at_speed.2": (
+        lambda s, c, a, b: (
+            4 * c[0] * c[1] * len({f // c[1] for f in range(a, b)}) * len(range(0, s[0], c[0]))
+        ),
+    ),
+    "features_at_speed.3": (key_of_bytes,),
+}
+WRONG |= {
+    "features_at_speed.1": {
+        "ends too early": patch_or_error,
+        "a list of 2": lambda i, n, p, h: [0, 8],
+        "a dict": lambda i, n, p, h: {"start": 0},
+        "same result": lambda i, n, p, h: (0, 0, 7),
+    },
+    "features_at_speed.2": {
+        "Return one number": lambda s, c, a, b: "many",
+        "chunks of (64, 128), frames 0 to 128 need 32768 bytes; you say 65536": (
+            lambda *read: 2 * bytes_touched(*read)
+        ),
+    },
+    "features_at_speed.3": {
+        "name a file": lambda n, a, p, c: a,
+        "hashlib takes bytes": lambda n, a, p, c: hashlib.sha256(n).hexdigest(),
+        "the code belongs": lambda n, a, p, c: key_of_bytes(n, a, p, ""),
+    },
+}
+
+# ---- augmentation ------------------------------------------------------------------------------
+
+ROOTS = list(augment.harte.ROOTS)
+
+
+def noise_turned_over(audio, noise, snr_db):
+    rms = [np.linalg.norm(x) for x in (audio, noise)]
+    return audio - noise * rms[0] / rms[1] / 10 ** (snr_db / 20)
+
+
+def moved_by_the_library(notes, chords, tempo_bpm, semitones, stretch):
+    fields = {
+        "pitchmidi": [Atom(p, t, d) for t, d, p in notes],
+        "chord": [Atom("N" if r is None else ROOTS[r], t, d) for t, d, r, _ in chords],
+        "tempo": [Atom(tempo_bpm)],
+    }
+    found = augment.move_labels(fields, semitones=semitones, stretch=stretch)
+    roots = [None if a.value == "N" else ROOTS.index(a.value) for a in found["chord"]]
+    return (
+        [(a.time, a.duration, a.value) for a in found["pitchmidi"]],
+        [
+            [a.time, a.duration, root, chord[3]]
+            for a, root, chord in zip(found["chord"], roots, chords, strict=True)
+        ],
+        found["tempo"][0].value,
+    )
+
+
+def masks_at_once(batch, max_bands, rng):
+    items, bands, _ = batch.shape
+    width = rng.integers(0, max_bands, size=items, endpoint=True)
+    first = (rng.random(items) * (bands - width + 1)).astype(int)
+    b = np.arange(bands)
+    stripe = (b >= first[:, None]) & (b < (first + width)[:, None])
+    return np.where(stripe[..., None], batch.mean(axis=(1, 2), keepdims=True), batch)
+
+
+RIGHT |= {
+    "augmentation.1": (noise_turned_over,),
+    "augmentation.2": (moved_by_the_library,),
+    "augmentation.3": (masks_at_once,),
+}
+WRONG |= {
+    "augmentation.1": {
+        "has 1.9 dB": lambda a, n, snr: a + 0.8 * (noise_turned_over(a, n, snr) - a),
+        "has shape": lambda *case: noise_turned_over(*case)[:-1],
+    },
+    "augmentation.2": {
+        "the tempo should be 96.0": lambda *case: (*moved_by_the_library(*case)[:2], 95.0),
+        "Return three things": lambda n, c, tempo, s, r: (n, c),
+    },
+    "augmentation.3": {
+        "of the same shape": lambda batch, n, rng: batch.transpose(0, 2, 1),
+        "Return an array": lambda batch, n, rng: "masked",
     },
 }

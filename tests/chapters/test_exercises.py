@@ -40,7 +40,8 @@ def answer_cells(chapter: str) -> dict[bool, dict[str, Any]]:
         for name, expression in calls.items():
             source = pack.source_of(cell if is_solution else cells[i - 1])
             names = {"np": np, "math": math, "json": json, "hashlib": hashlib}
-            exec(source, names | {"check": lambda *_: None, "print": lambda *_: None}, names)
+            names |= {"check": lambda *_: None, "print": lambda *_: None}
+            exec(source, names)
             found[is_solution][name] = names[expression]
     return found
 
