@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import scipy.fft
+import scipy.signal
 
 from dl101 import augment, mfcc, stft, tuning
 from dl101.data.featurestore import bytes_touched
@@ -318,5 +319,95 @@ WRONG |= {
     "augmentation.3": {
         "of the same shape": lambda batch, n, rng: batch.transpose(0, 2, 1),
         "Return an array": lambda batch, n, rng: "masked",
+    },
+}
+
+# ---- constant_q --------------------------------------------------------------------------------
+
+
+def with_scipy_window(audio, frequency_hz, quality, sample_rate, hop_samples):
+    """A window of a whole, odd number of samples is near enough."""
+    length = 2 * int(quality * sample_rate / frequency_hz / 2) + 1
+    window = scipy.signal.get_window("hann", length, fftbins=False)
+    n = np.arange(length) - length // 2
+    kernel = window / window.sum() * np.exp(-2j * np.pi * frequency_hz * n / sample_rate)
+    padded = np.pad(audio, length // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop_samples]
+    return np.sqrt(length) * np.abs(frames @ kernel)
+
+
+def stacked_row_by_row(cqt, harmonics, bins_per_semitone):
+    result = np.zeros((len(harmonics), *cqt.shape))
+    for channel, h in enumerate(harmonics):
+        shift = int(np.floor(12 * bins_per_semitone * np.log2(h) + 0.5))
+        for k in range(max(0, -shift), min(len(cqt), len(cqt) - shift)):
+            result[channel, k] = cqt[k + shift]
+    return result
+
+
+def transposed_by(profile, *, lowest=-12, centred=True, figure=lambda a, b: a @ b):
+    """Return an answer that tries every shift from ``lowest`` to 12 semitones in a loop."""
+
+    def transposition(first, second, bins_per_semitone):
+        a, b = profile(first), profile(second)
+        a, b = (a - a.mean(), b - b.mean()) if centred else (a, b)
+
+        def fit(lag):
+            return figure(a[: len(a) - lag], b[lag:]) if lag >= 0 else figure(a[-lag:], b[:lag])
+
+        lags = range(lowest * bins_per_semitone, 12 * bins_per_semitone + 1)
+        return max(lags, key=fit) / bins_per_semitone
+
+    return transposition
+
+
+def mean(cqt):
+    return cqt.mean(axis=1)
+
+
+def decibels(cqt):
+    return 20 * np.log10(cqt + 1e-9).mean(axis=1)
+
+
+def cut_to_equal_length(first, second, bins_per_semitone):
+    n = min(first.shape[1], second.shape[1])
+    x, y = first[:, :n], second[:, :n]
+
+    def fit(lag):
+        return (x[: len(x) - lag] * y[lag:]).sum() if lag >= 0 else (x[-lag:] * y[:lag]).sum()
+
+    lags = range(-12 * bins_per_semitone, 12 * bins_per_semitone + 1)
+    return max(lags, key=fit) / bins_per_semitone
+
+
+RIGHT |= {
+    "constant_q.1": (with_scipy_window,),
+    "constant_q.2": (stacked_row_by_row,),
+    "constant_q.3": (
+        transposed_by(mean),
+        transposed_by(mean, centred=False),
+        transposed_by(lambda cqt: (cqt**2).mean(axis=1)),  # powers are as good
+        transposed_by(decibels),
+        transposed_by(mean, figure=lambda a, b: -np.mean((a - b) ** 2)),
+        lambda x, y, b: (np.argmax(np.correlate(y.sum(1), x.sum(1), "full")) - len(x) + 1) / b,
+    ),
+}
+WRONG |= {
+    "constant_q.1": {
+        "same result": lambda a, f, q, r, h: np.ones(1 + len(a) // h),
+        "unit of the frequency": lambda a, f, q, r, h: with_scipy_window(a, f, 2 * np.pi * q, r, h),
+    },
+    "constant_q.2": {
+        "another order": lambda *case: stacked_row_by_row(*case).transpose(1, 0, 2),
+        "of channel 0.5 differ": lambda cqt, h, b: stacked_row_by_row(cqt, [1] * len(h), b),
+    },
+    "constant_q.3": {
+        "upwards only": transposed_by(mean, lowest=0),
+        "first frames only": transposed_by(lambda cqt: cqt[:, 0]),
+        "frame by frame": cut_to_equal_length,
+        "decibels": transposed_by(decibels, centred=False),
+        "same result": lambda x, y, b: 2.0,
+        "Return one number": lambda x, y, b: [1.0, 2.0],
+        "semitones higher": lambda x, y, b: float(x.mean()),
     },
 }

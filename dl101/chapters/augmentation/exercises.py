@@ -261,6 +261,11 @@ class _Masks:
         return np.bincount(self.stripes.sum(axis=1), minlength=MAX_BANDS + 1)
 
     @property
+    def single(self) -> NDArray[np.bool_]:
+        """Return the stripes of one band among five."""
+        return self.narrow[self.narrow.sum(axis=1) == 1]
+
+    @property
     def fills(self) -> list[NDArray]:
         """Return the values in the stripe of each item that has one."""
         return [a[c] for a, c in zip(self.after, self.changed, strict=True) if c.any()]
@@ -294,7 +299,7 @@ def _masked(call: Callable, batch: NDArray, seed: int) -> NDArray:
 
 
 def _observed(call: Callable, answer: Any) -> _Masks:
-    before, small = _batch(3, 200, 20), _batch(4, 1000, 5)
+    before, small = _batch(3, 500, 20), _batch(4, 1000, 5)
     passed = before.copy()
     after = _masked(call, passed, 1).copy()
     narrow = (_masked(call, small.copy(), 3) != small).any(axis=2)
@@ -418,16 +423,12 @@ MASKS = Behaviour(
         ),
         "Narrow stripes never reach the last band. All places that fit *this* width should be "
         "possible: the first band goes from 0 to bands - width, not to bands - max_bands.": (
-            # 257 is right, 100 where the place does not know the width
-            lambda seen: seen.narrow[:, -1].sum() < 180,
+            lambda seen: not seen.single[:, -1].any(),
             _mask(first=lambda rng, bands, width, most: rng.integers(bands - most + 1)),
         ),
         "All places that fit should be equally likely: draw the first band from 0 to "
         "bands - width.": (
-            lambda seen: _uneven(
-                seen.narrow[seen.narrow.sum(axis=1) == 1].sum(axis=0),
-                int((seen.narrow.sum(axis=1) == 1).sum()),
-            ),
+            lambda seen: _uneven(seen.single.sum(axis=0), len(seen.single)),
             _mask(
                 first=lambda rng, bands, width, most: rng.choice(
                     [rng.integers(bands - width + 1), (bands - width) // 2]
