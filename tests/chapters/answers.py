@@ -16,6 +16,7 @@ from dl101 import augment, mfcc, stft, tuning
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
 from dl101.features import Feature
+from dl101.targets import PitchAxis, from_notes
 from dl101.units import midi_to_hz
 
 RIGHT: dict[str, tuple[Callable, ...]] = {}
@@ -408,6 +409,139 @@ WRONG |= {
         "decibels": transposed_by(decibels, centred=False),
         "same result": lambda x, y, b: 2.0,
         "Return one number": lambda x, y, b: [1.0, 2.0],
-        "semitones higher": lambda x, y, b: float(x.mean()),
+        "semitones higher": lambda x, y, b: 10 * float(x.max()),
+    },
+}
+
+# ---- multi_pitch -------------------------------------------------------------------------------
+
+
+def targets_of_the_library(onsets_s, durations_s, pitches_midi, times_s, lowest_midi, n_bins):
+    axis = PitchAxis(float(midi_to_hz(lowest_midi)), 1, n_bins)
+    return from_notes(onsets_s, durations_s, pitches_midi, axis, times_s)
+
+
+def matrix_by_frames(onsets_s, durations_s, pitches_midi, times_s, lowest_midi, n_bins):
+    """Right; a student's loop over all cells."""
+    matrix = [[False] * len(times_s) for _ in range(n_bins)]
+    for onset, duration, pitch in zip(onsets_s, durations_s, pitches_midi, strict=True):
+        for row in range(n_bins):
+            if row == pitch - lowest_midi:
+                lit = [t for t, s in enumerate(times_s) if onset <= s < onset + duration]
+                middle = onset + duration / 2
+                nearest = min(range(len(times_s)), key=lambda t: abs(times_s[t] - middle))  # noqa: B023
+                for t in lit or [nearest]:
+                    matrix[row][t] = True
+    return matrix
+
+
+def short_notes_at(place):
+    """Return an answer that lights a note too short for a frame at onset + place * duration."""
+
+    def notes_to_matrix(onsets_s, durations_s, pitches_midi, times_s, lowest_midi, n_bins):
+        matrix = np.zeros((n_bins, len(times_s)), dtype=np.uint8)
+        for onset, duration, pitch in zip(onsets_s, durations_s, pitches_midi, strict=True):
+            lit = np.flatnonzero((times_s >= onset) & (times_s < onset + duration))
+            if not lit.size:
+                lit = np.argmin(np.abs(times_s - onset - place * duration))
+            if 0 <= pitch - lowest_midi < n_bins:
+                matrix[pitch - lowest_midi, lit] = 1
+        return matrix
+
+    return notes_to_matrix
+
+
+def near(ref, est):
+    return abs(ref - est) <= 0.5
+
+
+def paired(order):
+    """Return a right answer that pairs greedily, in an order of its own."""
+
+    def score(reference, estimate):
+        tp = 0
+        for ref, est in zip(reference, estimate, strict=True):
+            free = order(est)
+            for pitch in order(ref):
+                if partners := [other for other in free if near(pitch, other)]:
+                    free.remove(partners[0])
+                    tp += 1
+        n_ref, n_est = sum(map(len, reference)), sum(map(len, estimate))
+        ratios = ((tp, n_est), (tp, n_ref), (tp, n_ref + n_est - tp))
+        return {
+            name: above / below if below else 0.0
+            for name, (above, below) in zip(
+                ("Precision", "Recall", "Accuracy"), ratios, strict=True
+            )
+        }
+
+    return score
+
+
+def never_claimed(reference, estimate):
+    tp = fp = fn = 0
+    for ref, est in zip(reference, estimate, strict=True):
+        tp += sum(any(near(r, e) for r in ref) for e in est)
+        fp += sum(not any(near(r, e) for r in ref) for e in est)
+        fn += sum(not any(near(r, e) for e in est) for r in ref)
+    return tp / max(tp + fp, 1), tp / max(tp + fn, 1), tp / max(tp + fp + fn, 1)
+
+
+def overlap(probabilities, targets, threshold):
+    lit, on = probabilities >= threshold, targets == 1
+    return (lit & on).sum() / (lit | on).sum()
+
+
+def choose_threshold(p, t, candidates):
+    return max(candidates, key=lambda threshold: overlap(p, t, threshold))
+
+
+def f_measure(p, t, candidates, p_test=None):
+    """The F-measure has its maximum where the accuracy has it."""
+    values = [2 * ((p >= c) & (t == 1)).sum() / ((p >= c).sum() + t.sum()) for c in candidates]
+    return candidates[int(np.argmax(values))]
+
+
+def climbing(p, t, candidates, p_test=None, t_test=None):
+    best = candidates[0]
+    for threshold in candidates[1:]:
+        if overlap(p, t, threshold) <= overlap(p, t, best):
+            break
+        best = threshold
+    return best
+
+
+RIGHT |= {
+    "multi_pitch.1": (targets_of_the_library, matrix_by_frames, short_notes_at(0.5)),
+    "multi_pitch.2": (paired(list), paired(sorted), paired(lambda frame: sorted(frame)[::-1])),
+    "multi_pitch.3": (choose_threshold, f_measure),
+}
+WRONG |= {
+    "multi_pitch.1": {
+        "nearest to its onset": short_notes_at(0),
+        "nearest to its end": short_notes_at(1),
+        "transposed": lambda *notes: targets_of_the_library(*notes).T,
+        "same result": lambda *notes: np.eye(notes[5], notes[3].size),
+        "Return a matrix": lambda *notes: "notes",
+    },
+    "multi_pitch.2": {
+        "Nothing is claimed": never_claimed,
+        "lacks accuracy": lambda ref, est: {"precision": 1.0, "recall": 1.0},
+        "Return three numbers": lambda ref, est: (1.0, 0.5),
+        "same result": lambda ref, est: (0.5, 0.5, 1 / 3),
+        "too high": lambda ref, est: np.minimum(
+            1, 1.5 * np.array(list(paired(list)(ref, est).values()))
+        ),
+        "precision should be 0.250 and is": lambda ref, est: (
+            (0.5, 1.0, 0.5) if len(ref) == 2 else paired(list)(ref, est)
+        ),
+    },
+    "multi_pitch.3": {
+        "on the test set": lambda p, t, c, other, truth: choose_threshold(other, truth, c),
+        "for the first time": climbing,
+        "compare with >": lambda p, t, c: choose_threshold(p - 1e-9, t, c),
+        "same result": lambda p, t, c: 0.3,
+        "has an accuracy of": lambda p, t, c: c[1 + int(p.mean() > 0.2)],
+        "Return one threshold": lambda p, t, c: p >= 0.5,
     },
 }

@@ -232,7 +232,7 @@ STACK = Function(
     },
     symptoms={
         "With 3 bins to a semitone all is right, with 5 or 2 it is not.": (
-            lambda got, right, cqt, harmonics, b: b != 3,
+            lambda got, right, cqt, harmonics, b: b in (5, 2),
             _stacked(lambda h, b: round(36 * math.log2(h))),
         ),
     },
