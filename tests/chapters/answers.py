@@ -529,8 +529,8 @@ WRONG |= {
         "lacks accuracy": lambda ref, est: {"precision": 1.0, "recall": 1.0},
         "Return three numbers": lambda ref, est: (1.0, 0.5),
         "same result": lambda ref, est: (0.5, 0.5, 1 / 3),
-        "too high": lambda ref, est: np.minimum(
-            1, 1.5 * np.array(list(paired(list)(ref, est).values()))
+        "too high. Work out one frame": lambda ref, est: (
+            (0.99, 0.99, 0.98) if len(ref) > 9 else paired(list)(ref, est)
         ),
         "precision should be 0.250 and is": lambda ref, est: (
             (0.5, 1.0, 0.5) if len(ref) == 2 else paired(list)(ref, est)

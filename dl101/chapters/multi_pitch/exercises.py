@@ -577,11 +577,11 @@ def _first_maximum(p: NDArray, t: NDArray, candidates: NDArray, *test: NDArray) 
     return candidates[falls[0] if falls.size else -1]
 
 
-def _side(rng: np.random.Generator, timidity: float) -> tuple[NDArray, NDArray]:
+def _side(rng: np.random.Generator, timidity: float, n_solo: int) -> tuple[NDArray, NDArray]:
     """Return what a network says that is timid or bold, and what is true."""
     n_bins, n_frames = 40, 240
     # solo passages and dense ones, on which the network behaves differently
-    is_dense = np.arange(n_frames) >= 180
+    is_dense = np.arange(n_frames) >= n_solo
     targets = rng.random((n_bins, n_frames)) < np.where(is_dense, 0.2, 0.03)
     logits = rng.normal(-3.2, 1.2, targets.shape) + targets * rng.normal(3.6, 1.2, targets.shape)
     logits += np.where(is_dense, 0.0, 1.2) - timidity
@@ -591,9 +591,10 @@ def _side(rng: np.random.Generator, timidity: float) -> tuple[NDArray, NDArray]:
 def _choices() -> list[Choice]:
     """Outputs for validation and test: the best threshold differs from network to network."""
     cases = []
-    for index, timidity in enumerate((1.5, -0.8, 0.4, 2.2)):
+    networks = ((1.5, 180), (-0.8, 180), (0.4, 180), (2.2, 180), (0.9, 40))
+    for index, (timidity, n_solo) in enumerate(networks):
         rng = np.random.default_rng([101, 3, index])
-        validation, test = _side(rng, timidity), _side(rng, timidity - 1.2)
+        validation, test = _side(rng, timidity, n_solo), _side(rng, timidity - 1.2, n_solo)
         if index == 2:  # as many values as candidates: >= and > are not the same
             place = np.searchsorted(CANDIDATES, validation[0]).clip(0, CANDIDATES.size - 1)
             validation = CANDIDATES[place], validation[1]
