@@ -120,7 +120,8 @@ class Function(Exercise):
         arguments of the smallest case, ``{got}`` and ``{right}`` for the first value that differs
         and ``{at}`` for its place; or a function of (got, right, *arguments) that returns a text.
     mistakes
-        By hint: the code that makes this mistake, or several that make the same.
+        By hint: the code that makes this mistake, or several that make the same. It returns None
+        where it comes to no result; there an answer may be anything.
     symptoms
         By hint: a predicate of (got, right, *arguments), and an answer that shows it.
     edges
@@ -247,15 +248,19 @@ class Function(Exercise):
         best, limit = None, np.nextafter(1.0, 2.0)
         for hint, codes in self.mistakes.items():
             for code in _several(codes):
-                gap = 0.0
+                gap = explained = 0.0
                 for trial in trials:
                     made = self._run(code, trial.case, trial.right)
+                    if made is None and trial.got is not None:
+                        continue  # whoever makes this mistake has no answer here
                     gap = max(gap, self._miss(trial, made, part))
                     if gap >= limit:
                         break
+                    explained = max(explained, self._miss(trial, part=part))
                 else:
-                    best, limit = hint, gap
-        return best if limit < max(self._miss(trial, part=part) for trial in trials) else None
+                    if explained > max(gap, 1.0):  # nearer to the mistake than to what is right
+                        best, limit = hint, gap
+        return best
 
     def _misshapen(self, trial: _Trial) -> str | None:
         """Return what is wrong with the form of a result, if something is."""
@@ -270,7 +275,9 @@ class Function(Exercise):
             if isinstance(right, tuple) and _turned(got, right):
                 return f"The axes are in another order: the result is transposed, {got}; {asked}."
             return f"The result has shape {got}; {asked}."
-        leaves = [each for each in _leaves(trial.got) if isinstance(each, np.ndarray | float)]
+        leaves = [
+            each for each in _leaves(trial.got) if isinstance(each, np.ndarray | float | complex)
+        ]
         if any(np.iscomplexobj(each) for each in leaves):
             return "The result is complex; real numbers are asked."
         if not all(np.isfinite(each).all() for each in leaves):
@@ -304,7 +311,7 @@ class Value(Function):
     """An exercise whose answer is a value or a choice; ``mistakes`` holds values by their hints."""
 
     right: Any
-    cases: Callable[[], Sequence[tuple]] = field(default=lambda: [()], init=False)
+    cases: Callable[[], Sequence[tuple]] = field(default_factory=lambda: lambda: [()], init=False)
 
     def _try(self, answer: object, case: tuple, *, is_first: bool = False) -> _Trial:
         right = self._run(self.right, case)

@@ -51,15 +51,11 @@ RIGHT |= {
 WRONG |= {
     "chroma.1": {
         "transposed": lambda *case: chroma_of_the_library(*case).T,
-        "same result": lambda m, p, c: np.eye(12, m.shape[1]),
     },
     "chroma.2": {
         "wrong way": lambda q, r: nearest_chroma(r, q),
-        "same result": lambda q, r: 4,
-        "Return one number": lambda q, r: [0, 1],
     },
     "chroma.3": {
-        "same result": lambda f, s: 442.0,
         "should be": lambda f, s: f[s.argmax()],
     },
 }
@@ -92,20 +88,16 @@ RIGHT |= {
 WRONG |= {
     "waveform.1": {
         "every multiple": lambda f, r: f if f < r / 2 else abs(r - f),
-        "same result": lambda f, r: 1000,
         "is heard at 1000 Hz; yours is 1 Hz": lambda f, r: heard_hz(f, r) / 1000,
-        "Return one frequency": lambda f, r: [f, r],
     },
     "waveform.2": {
         "clip to -1": lambda x, n: mu_law_codes(x, n) if abs(x).max() <= 1 else 0 * x,
         "has the code": lambda x, n: n - 1 - mu_law_codes(x, n).astype(int),
-        "shape ()": lambda x, n: 3,
     },
     "waveform.3": {
         "multiplied by": lambda *case: (by_power(*case)[0], 0.5 * by_power(*case)[1]),
         "brings training": lambda *case: tuple(2 * side for side in by_power(*case)),
         "training side": lambda *case: by_power(*case)[::-1],
-        "Return two arrays": lambda *case: 3.0,
     },
 }
 
@@ -142,19 +134,13 @@ WRONG |= {
     "spectrogram.1": {
         "fence": lambda k, t, L, H, r: (np.linspace(0, r / 2, L // 2 + 2)[k], t),
         "half a window early": lambda k, t, L, H, r: (k * r / L, t * H / r),
-        "same result": lambda *case: (215.3, 0.104),
-        "Return two numbers": lambda *case: located(*case)[0],
         "bin 10 in frame 7": lambda k, t, L, H, r: (3 * k * r / L, 0.0),
     },
     "spectrogram.2": {
         "complex": lambda X, w: 20 * np.log10(2 * X / w.sum()),
-        "has shape": lambda X, w: (20 * np.log10(2 * np.abs(X) / w.sum()))[:, 0],
-        "same result": lambda X, w: np.zeros(X.shape),
         "up to 3 dB off": lambda X, w: 20 * np.log10(2 * np.abs(X) / w.sum()) + 3,
     },
     "spectrogram.3": {
-        "same result": lambda f, w, H: np.zeros((len(f) - 1) * H + len(w)),
-        "Return a signal": lambda f, w, H: "signal",
         "away from the signal": lambda f, w, H: np.roll(overlap_add(f, w, H), 1),
     },
 }
@@ -185,21 +171,16 @@ RIGHT |= {
 WRONG |= {
     "log_mel.1": {
         "transposed": lambda m, f, c: np.log1p(c * (f @ m**2)).T,
-        "has shape": lambda m, f, c: np.log1p(c * (f @ m**2))[0],
         "should be": lambda m, f, c: np.sqrt(f @ m**2),
-        "Return an array": lambda m, f, c: "log",
     },
     "log_mel.2": {
-        "same result": lambda c, g: 100.5,
         "For C = 10000 and 20 dB the answer is 100, yours 10.": lambda c, g: np.sqrt(c) / 10,
     },
     "log_mel.3": {
         "one row too few or too many": lambda y, n: scipy.fft.dct(y, axis=0, norm="ortho")[: n + 1],
-        "same result": lambda y, n: np.ones((n, y.shape[1])),
     },
     "log_mel.4": {
         "deviation 0": normalised(0, 0),
-        "Return two arrays": lambda a, b: normalised(1e-4, 0)(a, b)[0],
         "training side": lambda a, b: normalised(1e-4, 0)(a, b)[::-1],
         "should be": lambda a, b: (a, b),
     },
@@ -251,10 +232,8 @@ WRONG |= {
         "ends too early": patch_or_error,
         "a list of 2": lambda i, n, p, h: [0, 8],
         "a dict": lambda i, n, p, h: {"start": 0},
-        "same result": lambda i, n, p, h: (0, 0, 7),
     },
     "features_at_speed.2": {
-        "Return one number": lambda s, c, a, b: "many",
         "chunks of (64, 128), frames 0 to 128 need 32768 bytes; you say 65536": (
             lambda *read: 2 * bytes_touched(*read)
         ),
@@ -311,16 +290,11 @@ RIGHT |= {
 WRONG |= {
     "augmentation.1": {
         "has 1.9 dB": lambda a, n, snr: a + 0.8 * (noise_turned_over(a, n, snr) - a),
-        "has shape": lambda *case: noise_turned_over(*case)[:-1],
     },
     "augmentation.2": {
         "the tempo should be 96.0": lambda *case: (*moved_by_the_library(*case)[:2], 95.0),
-        "Return three things": lambda n, c, tempo, s, r: (n, c),
     },
-    "augmentation.3": {
-        "of the same shape": lambda batch, n, rng: batch.transpose(0, 2, 1),
-        "Return an array": lambda batch, n, rng: "masked",
-    },
+    "augmentation.3": {},
 }
 
 # ---- constant_q --------------------------------------------------------------------------------
@@ -395,7 +369,6 @@ RIGHT |= {
 }
 WRONG |= {
     "constant_q.1": {
-        "same result": lambda a, f, q, r, h: np.ones(1 + len(a) // h),
         "unit of the frequency": lambda a, f, q, r, h: with_scipy_window(a, f, 2 * np.pi * q, r, h),
     },
     "constant_q.2": {
@@ -407,8 +380,6 @@ WRONG |= {
         "first frames only": transposed_by(lambda cqt: cqt[:, 0]),
         "frame by frame": cut_to_equal_length,
         "decibels": transposed_by(decibels, centred=False),
-        "same result": lambda x, y, b: 2.0,
-        "Return one number": lambda x, y, b: [1.0, 2.0],
         "semitones higher": lambda x, y, b: 10 * float(x.max()),
     },
 }
@@ -429,7 +400,7 @@ def matrix_by_frames(onsets_s, durations_s, pitches_midi, times_s, lowest_midi, 
             if row == pitch - lowest_midi:
                 lit = [t for t, s in enumerate(times_s) if onset <= s < onset + duration]
                 middle = onset + duration / 2
-                nearest = min(range(len(times_s)), key=lambda t: abs(times_s[t] - middle))  # noqa: B023
+                nearest = int(np.abs(times_s - middle).argmin())
                 for t in lit or [nearest]:
                     matrix[row][t] = True
     return matrix
@@ -521,14 +492,10 @@ WRONG |= {
         "nearest to its onset": short_notes_at(0),
         "nearest to its end": short_notes_at(1),
         "transposed": lambda *notes: targets_of_the_library(*notes).T,
-        "same result": lambda *notes: np.eye(notes[5], notes[3].size),
-        "Return a matrix": lambda *notes: "notes",
     },
     "multi_pitch.2": {
         "Nothing is claimed": never_claimed,
         "lacks accuracy": lambda ref, est: {"precision": 1.0, "recall": 1.0},
-        "Return three numbers": lambda ref, est: (1.0, 0.5),
-        "same result": lambda ref, est: (0.5, 0.5, 1 / 3),
         "too high. Work out one frame": lambda ref, est: (
             (0.99, 0.99, 0.98) if len(ref) > 9 else paired(list)(ref, est)
         ),
@@ -540,8 +507,6 @@ WRONG |= {
         "on the test set": lambda p, t, c, other, truth: choose_threshold(other, truth, c),
         "for the first time": climbing,
         "compare with >": lambda p, t, c: choose_threshold(p - 1e-9, t, c),
-        "same result": lambda p, t, c: 0.3,
         "has an accuracy of": lambda p, t, c: c[1 + int(p.mean() > 0.2)],
-        "Return one threshold": lambda p, t, c: p >= 0.5,
     },
 }

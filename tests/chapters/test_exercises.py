@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import math
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from dl101.lab import checks, pack
+from dl101.lab.exercise import Function
 from tests.chapters.answers import RIGHT, WRONG
 
 CHAPTERS = checks.chapters()
@@ -76,7 +78,7 @@ def test_the_rooms_hold_what_the_notebooks_check() -> None:
     declared = {
         name
         for chapter in CHAPTERS
-        for name in __import__(f"dl101.chapters.{chapter}.exercises", fromlist=["_"]).EXERCISES
+        for name in importlib.import_module(f"dl101.chapters.{chapter}.exercises").EXERCISES
     }
     assert declared == set(IDS) == set(RIGHT)
 
@@ -148,6 +150,20 @@ def test_other_wrong_answers_are_explained(name: str, expected: str, answer: Cal
     assert not verdict.passed
     assert verdict.done
     assert expected in verdict.message
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_forms_and_constants_are_no_answers(name: str) -> None:
+    """Text, too many dimensions, and the right result of the first case whatever comes."""
+    if not isinstance(checks.find(name), Function):
+        return
+    first = next(iter(checks.find(name).cases()))
+    constant = solution(name)(*first)
+    for result, expected in (("text", "Return "), (np.zeros((2, 3, 4, 5)), ""), (constant, "")):
+        verdict = checks.grade(name, lambda *_, result=result: result)
+        assert verdict.done
+        assert not verdict.passed
+        assert verdict.message.startswith(expected)
 
 
 def test_a_check_imports_its_own_room_only() -> None:

@@ -15,7 +15,7 @@ from dl101.lab.exercise import Behaviour, Exercise, Function, NotAccepted, read,
 
 
 def _sounds() -> list[tuple[NDArray, NDArray, float]]:
-    """Audio and noise of quite different levels, neither with power 1."""
+    """Return audio and noise of quite different levels, neither with power 1."""
     cases = []
     for index, snr_db in enumerate((0.0, 12.0, -6.0, 20.0)):
         rng = np.random.default_rng([106, 1, index])
@@ -30,9 +30,7 @@ def _power(x: NDArray) -> float:
 
 def _scaled(factor: Callable[[float, float, float], float]) -> Callable[..., NDArray]:
     """Return an answer by its factor of the noise, from both powers and the SNR."""
-    return lambda audio, noise, snr_db: (
-        audio + factor(_power(audio), _power(noise), snr_db) * noise
-    )
+    return lambda audio, noise, snr_db: audio + factor(_power(audio), _power(noise), snr_db) * noise
 
 
 def _factor(sound: NDArray, noise: NDArray) -> float | None:
@@ -42,7 +40,7 @@ def _factor(sound: NDArray, noise: NDArray) -> float | None:
 
 
 def _noise_upright(got: NDArray, right: NDArray, audio: NDArray, noise: NDArray, _: float) -> Any:
-    """Noise that is turned over is as good."""
+    """Turn the noise back: its sign does not matter."""
     return got if (got - audio) @ noise >= 0 else 2 * audio - got
 
 

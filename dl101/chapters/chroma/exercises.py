@@ -52,7 +52,7 @@ def _fold(
 
 
 def _spectrum(index: int, lowest: float, bins_per_semitone: int, compression: float) -> tuple:
-    """A spectrum whose lowest bin is no C, with bins below and above each semitone."""
+    """Return a spectrum whose lowest bin is no C, with bins below and above each semitone."""
     rng = np.random.default_rng([105, 1, index])
     # a little flat of the grid, so that no bin lies halfway between two semitones
     pitches = lowest + np.arange(96 + 12 * index) / bins_per_semitone - 0.05
@@ -160,7 +160,7 @@ FOLD = Function(
 
 
 def _pair(steps: int) -> tuple[NDArray, NDArray]:
-    """Two performances, the second this many semitones higher."""
+    """Return two performances, the second this many semitones higher."""
     rng = np.random.default_rng([105, 2, steps])
     profile = np.array([1.0, 0.1, 0.5, 0.1, 0.7, 0.45, 0.1, 0.98, 0.1, 0.5, 0.1, 0.3])
     profile = np.roll(profile, int(rng.integers(12)))
@@ -234,7 +234,7 @@ TRANSPOSITION = Function(
 
 
 def _peaks(index: int, cents: float) -> tuple[NDArray, NDArray]:
-    """Frequencies and strengths; strong peaks are tones, weak ones noise."""
+    """Return frequencies and strengths; strong peaks are tones, weak ones noise."""
     rng = np.random.default_rng([105, 3, index])
     tones = rng.integers(45, 85, 40) + cents / 100 + rng.normal(0.0, 0.06, 40)
     # soft peaks of something else, at a quarter of a semitone from the rest

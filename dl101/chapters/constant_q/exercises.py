@@ -23,6 +23,7 @@ def _bin(
     normalised: bool = True,
     rooted: bool = True,
     centred: bool = True,
+    ends: str = "constant",
     part: Callable[[NDArray], NDArray] = np.abs,
     skip: int = 0,
 ) -> Callable[..., NDArray]:
@@ -37,7 +38,7 @@ def _bin(
         w = 0.5 + 0.5 * np.cos(2 * np.pi * n / n_samples) if hann else np.ones(n.size)
         w = w / w.sum() if normalised else w
         kernel = w * np.exp(-2j * np.pi * frequency_hz * n / sample_rate)
-        padded = np.pad(audio, (half if centred else 0, 2 * half + 1))
+        padded = np.pad(audio, (half if centred else 0, 2 * half + 1), mode=ends)
         frames = np.lib.stride_tricks.sliding_window_view(padded, n.size)[::hop_samples]
         values = part(frames[skip : 1 + audio.size // hop_samples] @ kernel)
         return values * (math.sqrt(n_samples) if rooted else 1.0)
@@ -46,7 +47,7 @@ def _bin(
 
 
 def _tones() -> list[tuple[NDArray, float, float, int, int]]:
-    """Two tones and noise that swell and fade, around a bin; windows of whole and broken length."""
+    """Return tones and noise that swell and fade; windows of whole and broken length."""
     cases = []
     for index, frequency_hz in enumerate((110.0, 311.0, 740.0)):
         rng = np.random.default_rng([101, 41, index])
@@ -86,6 +87,10 @@ ONE_BIN = Function(
         "Your frames begin at sample t * hop_samples; they should be centred there. Everything "
         "comes half a window early, and differently early in each bin of a CQT.": _bin(
             centred=False
+        ),
+        "You mirror the signal at its ends. Outside it is zero: pad with zeros.": (
+            _bin(ends="reflect"),
+            _bin(ends="symmetric"),
         ),
         "The window is not divided by its sum. Bins have windows of different lengths: without "
         "this, a long window counts more only because it adds up more samples.": _bin(
@@ -160,7 +165,7 @@ def _stacked(
 
 
 def _by_slices(cqt: NDArray, harmonics: tuple, bins_per_semitone: int) -> NDArray:
-    """Right, unless a channel lies wholly beyond the axis."""
+    """Return what is right, unless a channel lies wholly beyond the axis."""
     result = np.zeros((len(harmonics), *cqt.shape))
     for channel, h in enumerate(harmonics):
         s = round(12 * bins_per_semitone * math.log2(h))
@@ -259,7 +264,7 @@ STACK = Function(
 
 
 def _melodies() -> list[tuple[NDArray, NDArray, int]]:
-    """Two CQTs of a melody: other key, timbre and speed, and the second has an upbeat.
+    """Return two CQTs of a melody: other key, timbre and speed, and the second has an upbeat.
 
     The second timbre's strongest partial is the octave, though not by much.
     """
@@ -273,7 +278,8 @@ def _melodies() -> list[tuple[NDArray, NDArray, int]]:
 
         def spectrum(pitch: float, weights: tuple, b: int = b, rows: NDArray = rows) -> NDArray:
             partials = [
-                weight * np.exp(-0.5 * ((rows - b * pitch - 12 * b * math.log2(h)) / (0.3 * b)) ** 2)
+                weight
+                * np.exp(-0.5 * ((rows - b * pitch - 12 * b * math.log2(h)) / (0.3 * b)) ** 2)
                 for h, weight in enumerate(weights, start=1)
             ]
             return np.sum(partials, axis=0)
@@ -370,7 +376,9 @@ TRANSPOSITION = Function(
             lambda x, y, b: (_strongest(y) - _strongest(x)) / b
         ),
         "You compare the first frames only, and the second version may begin with an upbeat. "
-        "Average each CQT over time.": lambda x, y, b: _lag(x, y, profile=lambda cqt: cqt[:, 0]) / b,
+        "Average each CQT over time.": lambda x, y, b: (
+            _lag(x, y, profile=lambda cqt: cqt[:, 0]) / b
+        ),
         "You compare frame by frame, after cutting to equal length. But the second is played at "
         "another speed, so that its frames belong to other notes: average each over time.": (
             _frame_by_frame(12),

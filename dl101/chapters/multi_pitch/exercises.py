@@ -89,7 +89,7 @@ def _matrix(
 
 
 def _melodies() -> list[Notes]:
-    """Melodies away from every special case: on the axis, one voice, long notes, no exact hits."""
+    """Return melodies away from special cases: one voice on the axis, long notes, no exact hits."""
     cases = []
     for index in range(4):
         rng = np.random.default_rng([101, 1, index])
@@ -112,7 +112,7 @@ def _melodies() -> list[Notes]:
 def _notes(
     onsets: Sequence[float], durations: Sequence[float], pitches: Sequence[int], hop: float = HOP_S
 ) -> Notes:
-    """A special case: times in hops, 24 rows from pitch 40."""
+    """Return a special case: times in hops, 24 rows from pitch 40."""
     times_s = np.arange(32) * hop
     return np.array(onsets) * hop, np.array(durations) * hop, np.array(pitches), times_s, 40, 24
 
@@ -278,8 +278,9 @@ def _same_chroma(ref: float, est: float) -> bool:
     return min((ref - est) % 12, (est - ref) % 12) <= 0.5
 
 
-def _pairs(ref: list[float], est: list[float], near: Near = _within()) -> int:
+def _pairs(ref: list[float], est: list[float], near: Near | None = None) -> int:
     """Count pairs, each pitch used once. Greedy, which suffices where the hidden cases need it."""
+    near = near or _within()
     free, n_pairs = sorted(est), 0
     for pitch in sorted(ref):
         partner = next((other for other in free if near(pitch, other)), None)
@@ -566,9 +567,9 @@ def _best(
     figure: Callable[..., float] = _accuracy, said: Callable = np.greater_equal
 ) -> Callable[..., float]:
     """Return an answer that takes the best candidate by a figure."""
-    return lambda p, t, candidates, *test: (
-        candidates[np.nanargmax(_figures(p, t, candidates, figure, said))]
-    )
+    return lambda p, t, candidates, *test: candidates[
+        np.nanargmax(_figures(p, t, candidates, figure, said))
+    ]
 
 
 def _first_maximum(p: NDArray, t: NDArray, candidates: NDArray, *test: NDArray) -> float:
@@ -589,7 +590,7 @@ def _side(rng: np.random.Generator, timidity: float, n_solo: int) -> tuple[NDArr
 
 
 def _choices() -> list[Choice]:
-    """Outputs for validation and test: the best threshold differs from network to network."""
+    """Return outputs for validation and test of networks whose best thresholds differ."""
     cases = []
     networks = ((1.5, 180), (-0.8, 180), (0.4, 180), (2.2, 180), (0.9, 40))
     for index, (timidity, n_solo) in enumerate(networks):

@@ -99,7 +99,7 @@ def _db(values: NDArray, factor: float = 20.0) -> NDArray:
 
 
 def _spectra() -> list[tuple[NDArray, NDArray]]:
-    """Spectra of sines of known amplitude, with several windows."""
+    """Return spectra of sines of known amplitude, with several windows."""
     cases = []
     for index, (name, length) in enumerate((("hann", 512), ("blackman", 1024), ("hamming", 256))):
         rng = np.random.default_rng([101, 2, index])
@@ -218,7 +218,7 @@ def _frames(index: int) -> tuple[NDArray, NDArray, int]:
 def _without_faint(
     got: NDArray, right: NDArray, frames: NDArray, window: NDArray, hop: int
 ) -> NDArray:
-    """Where next to nothing is let through, 0 and the quotient are both an honest answer."""
+    """Let 0 or the quotient stand where next to nothing is let through: both are honest."""
     return np.where((_weights(frames, window**2, hop) < 1e-12) & np.isfinite(got), right, got)
 
 
