@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 LIMIT_BYTES = 120_000
 FINE_BYTES = 50_000  # up to here, a figure may have more pixels than the page shows
 # largest size of the sounds, in bytes a second, for each step of PICTURE_QUALITY
-SOUND_QUALITY = (4_000, 4_000, 3_500, 3_500, 3_000, 3_000)
+SOUND_QUALITY = (3_500, 3_500, 3_500, 3_000, 3_000, 3_000)
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Dots per inch, colours of the lossless form, quality of the lossy form; from fine to coarse. A page
-# shows 96 dots per inch; more is for screens with smaller dots, where it costs little.
+# Dots per inch, colours of the lossless form (half as many in a drawing), quality of the lossy one;
+# from fine to coarse. A page shows 96 dots per inch; more is for screens with smaller dots, where
+# it costs little.
 PICTURE_QUALITY = (
     (144, 64, 75),
     (120, 64, 70),
-    (96, 48, 65),
-    (96, 32, 52),
-    (96, 16, 42),
-    (80, 24, 35),
+    (96, 48, 58),
+    (96, 40, 50),
+    (96, 40, 42),
+    (80, 32, 35),
 )
 PAGE_LEVEL = 2  # the first step with no more pixels than the page shows
 CSS_PX_PER_INCH = 96
@@ -57,7 +58,9 @@ def encode_picture(fig: Figure, level: int = 0, *, crop: bool = False) -> tuple[
     )
     raw.seek(0)
     image = Image.open(raw).convert("RGB")
-    flat = image.quantize(n_colours, dither=Image.Dither.NONE).convert("RGB")
+    # a drawing has few hues; the means keep those of small marks
+    n_colours //= 1 + is_drawing(fig)
+    flat = image.quantize(n_colours, kmeans=1, dither=Image.Dither.NONE).convert("RGB")
     lossless, lossy = io.BytesIO(), io.BytesIO()
     flat.save(lossless, format="webp", lossless=True, quality=75, method=4)
     image.save(lossy, format="webp", quality=quality, method=4)

@@ -32,11 +32,11 @@ FADE_S = 0.005
 BLOCK_S = 0.05
 GATE_DB = -30.0
 SILENCE = 1e-5  # a peak below -100 dB is called silent and not amplified
-BYTES_PER_S = 4_000  # 10 s cost 53 kB in base64
-MP3_LEVELS = (0.6, 0.7, 0.8)  # of compression, tried in this order
+BYTES_PER_S = 3_500  # 10 s cost 47 kB in base64
+MP3_LEVELS = (0.7, 0.8)  # of compression, tried in this order
 SPECTROGRAM_WINDOW = 1024  # samples
 SPECTROGRAM_FRAMES = 360  # about one in two pixels
-SPECTROGRAM_FLOOR_DB = -70.0
+SPECTROGRAM_FLOOR_DB = -60.0
 SPECTROGRAM_LEVEL = 3  # step of PICTURE_QUALITY: a screen pixel is enough
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
