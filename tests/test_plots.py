@@ -153,3 +153,31 @@ def test_scores_show_every_run_the_mean_and_the_spread(ax):
         plots.scores_by_variant(ax, records, metric="f_measure")
     with pytest.raises(DataError, match="no record"):
         plots.scores_by_variant(ax, [], metric="accuracy")
+
+
+def test_the_style_is_one_that_matplotlib_knows_and_leaves_nothing_else_changed():
+    import matplotlib
+
+    with matplotlib.rc_context():
+        before = dict(matplotlib.rcParams)
+        plots.use_style()
+        after = dict(matplotlib.rcParams)
+        fig, ax = plt.subplots()
+        (line,) = ax.plot([0, 1])
+        assert line.get_color() == plots.PALETTE["main"]
+        assert not ax.spines["top"].get_visible()
+        plt.close(fig)
+    changed = {key for key in before if before[key] != after[key]}
+    assert changed <= set(plots.STYLE)
+    assert after["font.size"] == plots.STYLE["font.size"]
+
+
+def test_colours_are_seen_on_white():
+    """Every colour reaches 2.5 to 1; dark pages invert it together with the white."""
+    for name, colour in plots.PALETTE.items():
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)
+        ]
+        luminance = np.dot(linear, (0.2126, 0.7152, 0.0722))
+        assert 1.05 / (luminance + 0.05) >= 2.5, name
+    assert len(set(plots.PALETTE.values())) == len(plots.PALETTE)

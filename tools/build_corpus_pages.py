@@ -24,10 +24,11 @@ from dl101.data.embedded.recipe import Item, track_split
 from dl101.evaluation import results
 from dl101.lab.player import audio_elements
 from dl101.lab.show import picture
+from tools.chapters import share
 
 OUTPUT = Path(__file__).parents[1] / "book/data/generated"
 NOTICE = "<!-- Made by tools/build_corpus_pages.py: change the corpus, not this file. -->\n"
-SHOWN_S = 8.0  # of each example
+SHOWN_S = 5.0  # of each example
 
 PAGES = {
     "chorales": "pitch",
@@ -100,6 +101,7 @@ METRICS = {
 def main(names: Sequence[str]) -> None:
     """Write the fragments of the named corpora, or of all."""
     mpl.use("Agg")
+    plots.use_style()
     OUTPUT.mkdir(parents=True, exist_ok=True)
     (OUTPUT / "overview.md").write_text(NOTICE + overview(), encoding="utf-8")
     (OUTPUT / "catalogue.md").write_text(NOTICE + catalogue(), encoding="utf-8")
@@ -136,7 +138,8 @@ def catalogue() -> str:
 
 def fragment(name: str) -> str:
     """Return the card, the picture and the sounds of a corpus, as Markdown."""
-    return "\n".join([card(name), *(html(part) for part in examples(name))])
+    seen: set[str] = set()
+    return "\n".join([card(name), *(html(share(part, seen)) for part in examples(name))])
 
 
 def card(name: str) -> str:
@@ -342,9 +345,9 @@ def _overlay(axis: Axes, item: Item, field: str) -> None:
             continue
         if field == "beat":
             strong = atom.value == 1
-            axis.axvline(atom.time, color="#0072b2", lw=1.6 if strong else 0.6)
+            axis.axvline(atom.time, color=plots.PALETTE["main"], lw=1.6 if strong else 0.6)
         else:
-            axis.axvline(atom.time, color="#d55e00", lw=0.6)
+            axis.axvline(atom.time, color=plots.PALETTE["other"], lw=0.6)
             place = 0.97 if field == "chord" else 0.03
             middle = atom.time + min(atom.duration, SHOWN_S - atom.time) / 2
             style = {"ha": "center", "fontsize": 7, "color": "#7a2d00", "clip_on": True}

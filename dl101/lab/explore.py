@@ -4,8 +4,8 @@ Conventions. ``render(**values)`` draws one state. :func:`explore` renders every
 listed values once and puts pictures and sounds into one HTML output with a little script
 (``dl101/lab/kit.py``): the sliders then need no kernel, so the saved notebook, the book and a live
 kernel show the same thing. Where scripts are stripped, the picture and the sounds of the first
-state remain. A figure with its sounds weighs at most :data:`LIMIT_BYTES`; quality goes down until
-it does.
+state remain. The pictures and sounds of a figure weigh at most :data:`LIMIT_BYTES`; quality goes
+down until they do.
 
 A control may list more values for a live kernel (``Control(..., live=...)``): then JupyterLab,
 Colab and VS Code also get ipywidgets that call ``render`` for any of those, and hide the first
@@ -31,14 +31,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dl101.errors import DataError, did_you_mean
-from dl101.lab.kit import (
-    KIT_STYLE,
+from dl101.lab.kit import KIT_STYLE, SCRIPT, json_for_script, sentence
+from dl101.lab.pictures import (
+    CSS_PX_PER_INCH,
+    PAGE_LEVEL,
     PICTURE_QUALITY,
-    SCRIPT,
     data_uri,
     encode_picture,
-    json_for_script,
-    sentence,
+    is_drawing,
+    picture_element,
 )
 from dl101.lab.player import audio_row, encode_mp3, level_sounds
 from dl101.lab.show import Rendered
@@ -46,9 +47,10 @@ from dl101.lab.show import Rendered
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LIMIT_BYTES = 250_000
+LIMIT_BYTES = 120_000
+FINE_BYTES = 50_000  # up to here, a figure may have more pixels than the page shows
 # largest size of the sounds, in bytes a second, for each step of PICTURE_QUALITY
-SOUND_QUALITY = (6_500, 6_500, 5_000, 5_000, 4_000, 3_000)
+SOUND_QUALITY = (3_500, 3_500, 3_500, 3_000, 3_000, 3_000)
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def explore(
     match_levels
         Bring all sounds to one level; False keeps their ratios (for a lesson about level).
     limit_bytes
-        Largest size of the output.
+        Largest size of the output, without the style and the script of the lab kit.
     **controls
         Name of the argument to a :class:`Control` or just its values.
 
@@ -168,8 +170,13 @@ class State:
     def picture(self, level: int) -> bytes:
         """Return the figure at one step of quality, encoded once."""
         if level not in self.encoded:
-            self.encoded[level] = encode_picture(self.figure, level)
+            self.encoded[level], _ = encode_picture(self.figure, level)
         return self.encoded[level]
+
+    @property
+    def width_px(self) -> int:
+        """Width of the picture in CSS pixels."""
+        return round(self.figure.get_figwidth() * CSS_PX_PER_INCH)
 
 
 class Exploration:
@@ -235,8 +242,8 @@ class Exploration:
         size = 0
         for level in shown:
             html = self._html(states, levelled, first, level, live=live)
-            size = len(html.encode())
-            if size <= self.limit_bytes:
+            size = len(html.encode()) - len(KIT_STYLE) - len(SCRIPT)
+            if size <= self._limit(level):
                 return Rendered(text=self._text(states[first]), html=html)
         raise DataError(
             "explore",
@@ -245,11 +252,15 @@ class Exploration:
             hint="list fewer values, draw a smaller or simpler figure, or shorten the sounds",
         )
 
+    def _limit(self, level: int) -> int:
+        """Return how many bytes the figure may have at one step of quality."""
+        return min(FINE_BYTES, self.limit_bytes) if level < PAGE_LEVEL else self.limit_bytes
+
     def _first_level(self, state: State, n_states: int) -> int:
         """Return the finest quality that could do, judging by the picture of one state."""
         for level in range(len(PICTURE_QUALITY)):
             # states often share pictures or are simpler than the first: allow for half
-            if len(state.picture(level)) * 2 / 3 * n_states < self.limit_bytes:
+            if len(state.picture(level)) * 2 / 3 * n_states < self._limit(level):
                 return level
         return len(PICTURE_QUALITY) - 1
 
@@ -316,14 +327,17 @@ class Exploration:
             "duration_s": longest / rate if longest else 0,
         }
         body = json_for_script(data)
-        width = round(states[first].figure.get_figwidth() * 96)
+        image = picture_element(
+            next(iter(pictures)),
+            self._start_alt,
+            states[first].width_px,
+            drawing=all(is_drawing(state.figure) for state in states),
+        )
         attribute = f' data-live="{self._token}"' if live else ""
         return (
             f'{KIT_STYLE}<figure class="dl101 dl101-kit dl101-explore" role="group" '
             f'aria-label="{escape(self.caption)}" data-lm-suppress-shortcuts="true"{attribute}>'
-            f'<img src="{data_uri("image/webp", next(iter(pictures)))}" '
-            f'alt="{escape(self._start_alt)}" style="width:{width}px">'
-            f"{rows}<figcaption>{escape(self.caption)}</figcaption>"
+            f"{image}{rows}<figcaption>{escape(self.caption)}</figcaption>"
             f'<script type="application/json" class="dl101-states">{body}</script></figure>'
             f"{SCRIPT}"
         )
@@ -374,18 +388,18 @@ class Exploration:
             alt = self.alt
             for name, control in self.controls.items():
                 alt = alt.replace(f"{{{name}}}", control.text(values[name]))
-            width = round(state.figure.get_figwidth() * 96)
             rows = ""
             if state.sounds:
                 levelled = level_sounds(state.sounds, state.sample_rate, match=self.match_levels)
                 for label, audio in levelled.items():
                     mp3 = encode_mp3(audio, state.sample_rate)
                     rows += audio_row(label, audio, state.sample_rate, mp3)
+            image = picture_element(
+                state.picture(0), alt, state.width_px, drawing=is_drawing(state.figure)
+            )
             picture.value = (
                 f'{KIT_STYLE}<figure class="dl101 dl101-kit" role="group" '
-                f'aria-label="{escape(self.caption)}">'
-                f'<img src="{data_uri("image/webp", state.picture(0))}" '
-                f'alt="{escape(alt)}" style="width:{width}px">{rows}'
+                f'aria-label="{escape(self.caption)}">{image}{rows}'
                 f"<figcaption>{escape(self.caption)}</figcaption></figure>"
             )
 

@@ -1,41 +1,24 @@
-r"""What the interactive outputs share: style, script, and small pictures.
+r"""What the interactive outputs share: style and script.
 
 Conventions. An interactive output is one ``<figure class="dl101 dl101-kit">`` that carries all it
 needs: pictures and sounds as data URIs, the style and the script below; no request leaves the page.
 Without the script (a code host's preview, an untrusted notebook, scripts switched off) the figure
 is a still picture with plain audio elements. The script finds the figures that it has not seen yet,
 builds their controls from native elements (keyboard and screen reader work as everywhere) and hides
-the plain audio elements. Several copies of the script on a page are harmless.
+the plain audio elements. Several copies of the script on a page are harmless; a page needs one: a
+saved notebook keeps the first and has :data:`CALL` for the others (``tools/chapters.py``), while
+what a kernel displays is always complete, because some front-ends isolate each output.
 
 Sounds of a figure share one transport. Each is decoded once; a change of sound starts the new one
 at the position of the old one on the clock of the audio hardware and cross-fades within 10 ms.
-
-Pictures are WebP: a drawing with few colours without loss, a spectrogram with loss, whichever is
-smaller; about a third of the PNG. The same figure gives the same bytes.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-from typing import TYPE_CHECKING
 
 from dl101.errors import DataError
 from dl101.lab.show import STYLE
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# dots per inch, colours of the lossless form, quality of the lossy form; from fine to coarse
-PICTURE_QUALITY = (
-    (130, 128, 82),
-    (120, 64, 70),
-    (110, 64, 60),
-    (96, 48, 50),
-    (84, 32, 40),
-    (72, 24, 30),
-)
 
 
 def sentence(place: str, text: object, hint: str) -> str:
@@ -45,46 +28,17 @@ def sentence(place: str, text: object, hint: str) -> str:
     return text
 
 
-def data_uri(kind: str, data: bytes) -> str:
-    """Return bytes as an address that holds them."""
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
 def json_for_script(value: object) -> str:
     """Return JSON that can stand inside a script element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 
-def encode_picture(fig: Figure, level: int = 0) -> bytes:
-    """Return a Matplotlib figure as WebP, on white, in its own size.
-
-    Parameters
-    ----------
-    fig
-        The finished figure; it is not cropped, so that the states of one figure align.
-    level
-        Step of :data:`PICTURE_QUALITY`, 0 is the finest.
-    """
-    from PIL import Image
-
-    dpi, n_colours, quality = PICTURE_QUALITY[level]
-    raw = io.BytesIO()
-    fig.savefig(raw, format="png", dpi=dpi, facecolor="white", bbox_inches=None)
-    raw.seek(0)
-    image = Image.open(raw).convert("RGB")
-    flat = image.quantize(n_colours, dither=Image.Dither.NONE).convert("RGB")
-    lossless, lossy = io.BytesIO(), io.BytesIO()
-    flat.save(lossless, format="webp", lossless=True, quality=20, method=1)
-    image.save(lossy, format="webp", quality=quality, method=2)
-    return min(lossless.getvalue(), lossy.getvalue(), key=len)
-
-
 KIT_STYLE = (
     STYLE
     + """<style>
 .dl101-kit [hidden]{display:none!important}
-.dl101-kit img{display:block;max-width:100%;height:auto;background:#fff}
+.dl101-kit img{display:block}
 .dl101-kit .dl101-row{display:flex;flex-wrap:wrap;align-items:center;gap:.25em 1em;margin:.3em 0}
 .dl101-kit .dl101-row span{flex:0 1 14em}
 .dl101-kit audio{flex:1 1 16em;min-width:0;max-width:28em;height:2.5em}
@@ -318,7 +272,7 @@ _SCRIPT = r"""
       if (announce && deck) deck.changed();
     }
     for (const {input} of inputs) input.addEventListener('input', () => draw(true));
-    image.after(box, ...(deck ? [deck.node] : []), status);
+    image.parentNode.after(box, ...(deck ? [deck.node] : []), status);
     draw(false);
     figure.dl101 = {state, deck};
     if (figure.dataset.live) preferLive(figure);
@@ -406,3 +360,5 @@ SCRIPT = (
     )
     + "</script>"
 )
+# stands for the script where a page has it already
+CALL = "<script>window.dl101Kit&&window.dl101Kit()</script>"

@@ -7,7 +7,8 @@ dl101, so packs need no checkout and no network. Its exercises are the calls
 - The *student's* notebook has no solution cells, no outputs and no metadata; its links lead to the
   repository. :func:`student_notebook` refuses a notebook in which a line of a solution stands
   anywhere else.
-- The *teacher's* notebook is the chapter with its solutions and outputs.
+- The *teacher's* notebook is the chapter with its solutions, and with the outputs that its file
+  has: in a checkout those of the book, in an installed dl101 none.
 
 With a list of students each gets a notebook of their own, whose parameter ``seed`` depends on the
 name and on the seed of the pack alone: who joins later changes nobody's seed. Same arguments, same
@@ -264,7 +265,7 @@ def _set_seed(chapter: Chapter, cells: list[dict[str, Any]], seed: int) -> None:
 
 
 def teacher_notebook(chapter: Chapter) -> Notebook:
-    """Return the chapter with solutions and outputs, its links made absolute."""
+    """Return the chapter with solutions and such outputs as it has, its links made absolute."""
     notebook = copy.deepcopy(chapter.notebook)
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
@@ -481,10 +482,12 @@ def _readme_student(chapter: Chapter, file_name: str) -> str:
 
 def _readme_teacher(chapter: Chapter) -> str:
     head, table = _overview(chapter)
+    has_outputs = any(cell["outputs"] for cell in code_cells(chapter.notebook))
     return (
         f"{head}Made by dl101 {__version__}.\n\n{table}"
         f"- `{chapter.name}.ipynb`: what students get, with the book's seed.\n"
-        f"- `{chapter.name}-solutions.ipynb`: the chapter with solutions and outputs.\n"
+        f"- `{chapter.name}-solutions.ipynb`: the chapter with solutions"
+        f"{' and outputs' if has_outputs else '; run it to get the outputs'}.\n"
         "- `rubric.md`: what each point is for, to judge by hand what the check refuses.\n"
         "- `students.csv` (if you named students): the seed that each was given.\n\n"
         "Grade with `python grade.py FOLDER/*.ipynb --csv marks.csv`. The grader needs dl101 and "

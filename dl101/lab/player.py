@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dl101.errors import DataError
-from dl101.lab.kit import KIT_STYLE, SCRIPT, data_uri, encode_picture, sentence
+from dl101.lab.kit import KIT_STYLE, SCRIPT, sentence
+from dl101.lab.pictures import data_uri, encode_picture
 from dl101.lab.show import Rendered
 from dl101.units import db_to_amplitude, seconds_to_samples
 
@@ -31,10 +32,12 @@ FADE_S = 0.005
 BLOCK_S = 0.05
 GATE_DB = -30.0
 SILENCE = 1e-5  # a peak below -100 dB is called silent and not amplified
-BYTES_PER_S = 6_500  # 10 s cost 87 kB in base64
+BYTES_PER_S = 3_500  # 10 s cost 47 kB in base64
+MP3_LEVELS = (0.7, 0.8)  # of compression, tried in this order
 SPECTROGRAM_WINDOW = 1024  # samples
-SPECTROGRAM_FRAMES = 640  # about one a pixel
-SPECTROGRAM_FLOOR_DB = -70.0
+SPECTROGRAM_FRAMES = 360  # about one in two pixels
+SPECTROGRAM_FLOOR_DB = -60.0
+SPECTROGRAM_LEVEL = 3  # step of PICTURE_QUALITY: a screen pixel is enough
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
@@ -149,10 +152,11 @@ def _spectrogram(
         extent=(0, audio.size / sample_rate, 0, sample_rate / 2000),
     )
     ax.set(xlim=(0, duration_s), xlabel="time (s)", ylabel="frequency (kHz)", facecolor="black")
-    uri = data_uri("image/webp", encode_picture(fig, level=2))
+    data, width_px = encode_picture(fig, level=SPECTROGRAM_LEVEL)
     return (
         f'<div class="dl101-spectrum" data-left="{left}" data-width="{width}">'
-        f'<img src="{uri}" alt="Spectrogram of {escape(label)}." style="width:691px">'
+        f'<img src="{data_uri("image/webp", data)}" alt="Spectrogram of {escape(label)}." '
+        f'style="width:{width_px}px">'
         f'<i class="dl101-cursor" aria-hidden="true"></i></div>'
     )
 
@@ -282,7 +286,7 @@ def encode_mp3(
         )
     data = b""
     limit = bytes_per_s * max(1.0, audio.size / sample_rate)
-    for compression_level in (0.2, 0.4, 0.6, 0.8, 0.9):
+    for compression_level in MP3_LEVELS:
         file = io.BytesIO()
         soundfile.write(
             file,

@@ -9,9 +9,7 @@ Colab and in the book. Source code is Markdown, because each of these then highl
 
 from __future__ import annotations
 
-import base64
 import inspect
-import io
 import re
 import textwrap
 from collections.abc import Sequence
@@ -20,6 +18,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from dl101.errors import DataError, ShapeError
+from dl101.lab.pictures import PICTURE_QUALITY, encode_picture, is_drawing, picture_element
 from dl101.repository import BRANCH, REPOSITORY_URL
 
 if TYPE_CHECKING:
@@ -28,21 +27,34 @@ if TYPE_CHECKING:
 
     from dl101.lab.costs import LayerCost
 
-FIGURE_LIMIT_BYTES = 90_000  # 120 kB once written in base64
-# dots per inch and number of colours; the first that keeps the file under the limit is taken
-FIGURE_QUALITY = ((160, 256), (130, 256), (100, 256), (80, 128), (60, 64))
+FIGURE_LIMIT_BYTES = 18_000  # 24 kB once written in base64
 
 # The book's dark theme puts a light box behind every HTML output that it does not know; ours take
 # the page's own colours instead. Elsewhere the selectors match nothing.
 _DARK_OUTPUT = "html[data-theme=dark] .bd-content div.cell_output"
+# the book, JupyterLab, Colab, VS Code
+_DARK = ":is(html[data-theme=dark],body[data-jp-theme-light=false],html[theme=dark],.vscode-dark)"
+# Wide things scroll in their own box, whose edges fade where there is more. A drawing is inverted
+# on a dark page, hues kept, and its ground let through; an image keeps its colours and its ground.
 STYLE = (
     "<style>"
     f"{_DARK_OUTPUT} .text_html.text_html:has(.dl101){{background:none;color:inherit;padding:0}}"
-    f"{_DARK_OUTPUT} .dl101 img{{padding:0}}"
     ".dl101.dl101{margin:0 0 1em;max-width:100%;overflow-x:auto;color:inherit}"
     ".dl101.dl101 figcaption,.dl101.dl101 caption"
     "{caption-side:bottom;text-align:left;color:inherit;font-size:.9em;font-weight:400;margin-top:.4em}"
     ".dl101 table{font-size:.9em}.dl101 th,.dl101 td{padding:.2em .6em;white-space:nowrap}"
+    ".dl101-wide.dl101-wide table.dataframe{display:table;max-width:none}"
+    ".dl101.dl101 img{max-width:100%;height:auto;background:#fff}"
+    f"{_DARK} .dl101.dl101.dl101 img{{padding:0}}"
+    f"{_DARK} .dl101 .dl101-drawing{{filter:invert(1) hue-rotate(180deg);mix-blend-mode:screen}}"
+    f"{_DARK} .dl101.dl101.dl101 .dl101-drawing img{{filter:none}}"
+    "@property --dl101-a{syntax:'<length>';inherits:false;initial-value:0px}"
+    "@property --dl101-b{syntax:'<length>';inherits:false;initial-value:0px}"
+    "@keyframes dl101-more{0%{--dl101-b:2.5em}12%,88%{--dl101-a:2.5em;--dl101-b:2.5em}"
+    "100%{--dl101-a:2.5em}}"
+    ".dl101-wide{max-width:100%;overflow-x:auto;scrollbar-width:thin;"
+    "animation:dl101-more linear;animation-timeline:scroll(self inline);"
+    "mask:linear-gradient(90deg,#0003,#000 var(--dl101-a) calc(100% - var(--dl101-b)),#0003)}"
     "</style>"
 )
 
@@ -178,7 +190,8 @@ def table(rows: Sequence[Sequence[object]], columns: Sequence[str], *, caption: 
         body += "</tr>"
     # "dataframe" is the class that notebook themes already style, in light and dark.
     html = (
-        f'{STYLE}<div class="dl101"><table class="dataframe"><caption>{escape(caption)}</caption>'
+        f'{STYLE}<div class="dl101 dl101-wide"><table class="dataframe">'
+        f"<caption>{escape(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
     grid = [list(columns), *cells]
@@ -302,7 +315,7 @@ def figure_with_alt(fig: Figure, alt: str, caption: str) -> None:
     Parameters
     ----------
     fig
-        The finished figure; it is drawn on white, which reads in light and in dark.
+        The finished figure; it is drawn on white, and dark pages adapt it (:data:`STYLE`).
     alt
         What the picture shows, in one or two sentences: the message, not the drawing.
     caption
@@ -329,34 +342,14 @@ def picture(fig: Figure, alt: str, caption: str) -> Rendered:
                 expected="a sentence",
                 hint="say what the figure shows",
             )
-    png, width = _png(fig)
-    data = base64.b64encode(png).decode("ascii")
+    data, width = b"", 0
+    for level in range(len(PICTURE_QUALITY)):
+        data, width = encode_picture(fig, level, crop=True)
+        if len(data) <= FIGURE_LIMIT_BYTES:
+            break
     html = (
-        f'{STYLE}<figure class="dl101"><img src="data:image/png;base64,{data}" '
-        f'alt="{escape(alt)}" style="width:{width}px;max-width:100%;height:auto">'
+        f'{STYLE}<figure class="dl101">'
+        f"{picture_element(data, alt, width, drawing=is_drawing(fig))}"
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
     return Rendered(text=f"Figure: {caption}\n{alt}", html=html)
-
-
-def _png(fig: Figure) -> tuple[bytes, int]:
-    """Return the figure as a PNG and its width in CSS pixels.
-
-    The file carries neither date nor version: the same figure gives the same bytes.
-    """
-    from PIL import Image
-
-    data, width = b"", 0
-    for dpi, n_colours in FIGURE_QUALITY:
-        raw = io.BytesIO()
-        fig.savefig(raw, format="png", dpi=dpi, facecolor="white", bbox_inches="tight")
-        raw.seek(0)
-        small = io.BytesIO()
-        # a palette suffices for a drawing and weighs a third; Pillow writes no metadata
-        image = Image.open(raw).convert("RGB")
-        image.quantize(n_colours, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
-        data = small.getvalue()
-        width = round(image.width * 96 / dpi)  # so that the resolution changes only the sharpness
-        if len(data) <= FIGURE_LIMIT_BYTES:
-            break
-    return data, width

@@ -23,7 +23,7 @@ from dl101.lab.quiz import form
 from dl101.lab.show import Rendered
 from tests.book import gates
 from tests.book.conftest import VIEWPORTS, _Quiet, opened
-from tools.chapters import ROOT, build_book
+from tools.chapters import ROOT, build_book, canonical, share
 
 pytestmark = pytest.mark.browser
 RATE = 22050
@@ -84,7 +84,7 @@ def kit_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         bundle = output._repr_mimebundle_()
         cell.outputs = [nbformat.v4.new_output("display_data", bundle)]
         notebook.cells.append(cell)
-    nbformat.write(notebook, source / "kit.ipynb")
+    nbformat.write(canonical(notebook), source / "kit.ipynb")  # as a saved chapter is
     html = build_book(source, folder, quiet=True)
     handler = functools.partial(_Quiet, directory=str(html))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -328,6 +328,49 @@ def test_a_saved_notebook_hides_the_error_of_its_missing_widgets(browser, tmp_pa
         page.evaluate("text => document.getElementById('below').textContent = text", text)
         page.locator("#below").wait_for(state="hidden")
         assert page.locator(EXPLORE).is_visible()
+
+
+def test_the_page_has_the_script_once(browser, kit_page: str) -> None:
+    with opened(browser, kit_page) as page:
+        assert page.content().count("function startExplore") == 1
+        assert page.locator("[data-ready]").count() == 3
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_saved_outputs_work_in_any_order(browser, tmp_path: Path, order: tuple[int, ...]) -> None:
+    """Front-ends may insert what was saved in another order, the script last."""
+    seen: set[str] = set()
+    saved = [share(output.html, seen) for output in (exploration(), *players())]
+    assert ["startExplore" in html for html in saved] == [True, False, False]
+    with opened(browser, write_page(tmp_path, "".join(saved[i] for i in order))) as page:
+        assert page.locator("[data-ready]").count() == 3
+        assert page.locator(".dl101-deck button, .dl101-quiz button").count() == 3
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_what_a_kernel_displays_works_alone(browser, tmp_path: Path, which: int) -> None:
+    """Colab puts each output into a page of its own."""
+    html = (exploration(), *players())[which].html
+    with opened(browser, write_page(tmp_path, html)) as page:
+        assert page.locator("[data-ready]").count() == 1
+        assert page.locator("button").count() == 1
+
+
+def test_dark_pages_invert_drawings_and_let_their_ground_through(browser, kit_page: str) -> None:
+    style = "s => getComputedStyle(document.querySelector(s)).filter"
+    for scheme, inverts in (("light", False), ("dark", True)):
+        with opened(browser, kit_page, scheme=scheme) as page:
+            assert ("invert" in page.evaluate(style, f"{EXPLORE} .dl101-wide")) == inverts
+            assert "invert" not in page.evaluate(style, f"{PLAYER} .dl101-spectrum img")
+
+
+def test_a_picture_scrolls_on_a_phone_and_nothing_else_does(browser, kit_page: str) -> None:
+    wide = f"""() => [...document.querySelectorAll('{EXPLORE}, {EXPLORE} .dl101-wide')]
+        .map(e => e.scrollWidth > e.clientWidth + 1)"""
+    for viewport, scrolls in (("desktop", [False, False]), ("phone", [False, True])):
+        with opened(browser, kit_page, viewport=viewport) as page:
+            assert page.evaluate(wide) == scrolls
+            assert page.locator(f"{EXPLORE} img").bounding_box()["width"] >= 460
 
 
 def test_outputs_shown_twice_work_once_each(browser, tmp_path: Path) -> None:

@@ -413,7 +413,7 @@ def test_packs_work_from_an_empty_folder_with_the_wheel_alone(tmp_path):
     """Build the wheel as pyproject.toml says, unpack it, and use nothing of the checkout."""
     source, site, empty = tmp_path / "source", tmp_path / "site", tmp_path / "empty"
     source.mkdir(), empty.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     for name in ("dl101", "notebooks", "results"):
         leave = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "assets")
@@ -424,6 +424,15 @@ def test_packs_work_from_an_empty_folder_with_the_wheel_alone(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
+    shipped = list((site / "dl101/notebooks").rglob("*.ipynb"))
+    assert {path.name for path in shipped} == {
+        path.name
+        for path in (ROOT / "notebooks").rglob("*.ipynb")
+        if ".ipynb_checkpoints" not in path.parts
+    }
+    for path in shipped:  # outputs would be most of the wheel
+        notebook = pack.read(path)
+        assert not any(cell["outputs"] for cell in pack.code_cells(notebook)), path.name
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DL101")}
     environment |= {"PYTHONPATH": str(site)}
 

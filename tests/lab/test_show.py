@@ -155,8 +155,8 @@ def drawing():
     return fig
 
 
-def decoded_png(html):
-    return base64.b64decode(re.search(r"data:image/png;base64,([^\"]+)", html).group(1))
+def decoded(html):
+    return base64.b64decode(re.search(r"data:image/webp;base64,([^\"]+)", html).group(1))
 
 
 def test_figure_has_alternative_text_and_caption():
@@ -169,17 +169,49 @@ def test_figure_has_alternative_text_and_caption():
 
 
 def test_figure_is_deterministic_and_says_no_version():
-    first, second = (decoded_png(show.picture(drawing(), "a", "c").html) for _ in range(2))
+    first, second = (decoded(show.picture(drawing(), "a", "c").html) for _ in range(2))
     assert first == second
-    assert Image.open(io.BytesIO(first)).info.keys() <= {"transparency"}
+    assert not Image.open(io.BytesIO(first)).info.keys() & {"exif", "xmp", "icc_profile"}
     assert b"matplotlib" not in first.lower()
+    plt.close("all")
+
+
+def test_a_drawing_is_sharp_and_light_on_the_page():
+    """More pixels than the page shows, for screens with small dots, as it costs little."""
+    html = show.picture(drawing(), "a", "c").html
+    data = decoded(html)
+    width_px = int(re.search(r"width:(\d+)px", html).group(1))
+    assert Image.open(io.BytesIO(data)).width == pytest.approx(1.5 * width_px, abs=2)
+    assert len(data) < 10_000
     plt.close("all")
 
 
 def test_figure_stays_small():
     fig, ax = plt.subplots(figsize=(9, 5))
     ax.imshow(np.random.default_rng(0).random((360, 900)), aspect="auto")
-    assert len(show.picture(fig, "noise", "Noise").html) < 120_000
+    assert len(show.picture(fig, "noise", "Noise").html) < 60_000
+    plt.close("all")
+
+
+def fill(ax):
+    ax.fill_between([0, 1], [1, 2], color="red")
+
+
+@pytest.mark.parametrize(
+    ("draw", "inverts"),
+    [
+        (lambda ax: ax.plot([0, 1]), True),
+        (fill, True),
+        (lambda ax: ax.imshow([[0, 1]]), False),
+        (lambda ax: ax.pcolormesh([[0, 1]]), False),
+    ],
+)
+def test_dark_pages_invert_drawings_and_no_values(draw, inverts):
+    """A dark value of an image stays dark, whatever the page."""
+    fig, (_, ax) = plt.subplots(1, 2)
+    draw(ax)
+    html = show.picture(fig, "a", "c").html.removeprefix(show.STYLE)
+    assert ("dl101-drawing" in html) == inverts
     plt.close("all")
 
 

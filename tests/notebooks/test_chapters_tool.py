@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from dl101.lab.kit import CALL
+from dl101.lab.quiz import form
 from tools import chapters
 
 
@@ -61,6 +63,27 @@ def test_canonical_form_keeps_the_order_of_outputs() -> None:
     assert [output.output_type for output in outputs] == ["stream", "display_data", "stream"]
 
 
+def kit_outputs() -> list[str]:
+    """Return the HTML of three questions: each brings the style and the script."""
+    answers = {"8": "That is the number of bits.", "16": "Yes."}
+    return [form(f"Question {n}?", answers, right="8").html for n in range(3)]
+
+
+def test_style_and_script_stay_in_the_first_output() -> None:
+    outputs = kit_outputs()
+    compared = code(*html(outputs[0]).outputs)
+    compared.source = "# NBVAL_CHECK_OUTPUT"
+    notebook = new_notebook(cells=[compared, *map(html, outputs)])
+    result = chapters.canonical(notebook)
+    verbatim, first, *others = (cell.outputs[0].data["text/html"] for cell in result.cells)
+    assert verbatim == first == outputs[0], "what nbval compares is what a kernel displays"
+    for n, other in enumerate(others, start=1):
+        assert f"Question {n}?" in other and "<style" not in other
+        assert other.count("<script") == 1 and other.endswith(CALL)
+    assert chapters.canonical(result) == result
+    assert [cell.outputs[0].data["text/html"] for cell in notebook.cells[1:]] == outputs
+
+
 @pytest.mark.parametrize(
     ("cell", "word"),
     [
@@ -83,7 +106,10 @@ def test_canonical_form_keeps_the_order_of_outputs() -> None:
         (html(captioned('<img src="data:image/png;base64,AA">')), "without alternative text"),
         (html(captioned('<img alt="a" src="https://x.org/a.png">')), "loads https://x.org"),
         (html('<script src="a.js"></script>'), "loads a.js"),
-        (html(captioned(f"{PICTURE}{EXPLORE}{'x' * 250_000}")), "interactive figure"),
+        (
+            html(captioned(f"{PICTURE}{EXPLORE}{'x' * chapters.MAX_FIGURE_BYTES}")),
+            "interactive figure",
+        ),
         (html(f"{EXPLORE}<script>1</script>"), "shows nothing"),
         (new_markdown_cell("### Two steps down"), "skips a level"),
         (new_markdown_cell("# Another title"), "2 headings of level 1"),
@@ -108,6 +134,15 @@ def test_a_clean_notebook_gets_no_complaint() -> None:
         html(captioned(PICTURE) + table),
     ]
     assert chapters.complaints(new_notebook(cells=cells)) == []
+
+
+def test_a_notebook_may_be_larger_for_a_reason(monkeypatch) -> None:
+    cells = [new_markdown_cell("# Title"), code(printed("x" * chapters.MAX_NOTEBOOK_BYTES))]
+    notebook = new_notebook(cells=cells)
+    limit = chapters.limit_of(Path("tasks/long.ipynb"))
+    assert any("bytes" in text for text in chapters.complaints(notebook, limit))
+    monkeypatch.setitem(chapters.LARGER_NOTEBOOKS, "long", (700_000, "plays a symphony"))
+    assert not chapters.complaints(notebook, chapters.limit_of(Path("tasks/long.ipynb")))
 
 
 def test_scores_are_what_the_tagged_cells_print() -> None:

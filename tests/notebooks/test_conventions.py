@@ -12,12 +12,16 @@ from nbformat import NotebookNode
 from dl101.lab import pack
 from dl101.repository import BRANCH, REPOSITORY_URL
 from tools.chapters import (
+    LARGER_NOTEBOOKS,
+    MAX_MEAN_NOTEBOOK_BYTES,
+    MAX_NOTEBOOK_BYTES,
     NOTEBOOKS,
     ROOT,
     STATUS_PAGE,
     canonical,
     chapters_in_contents,
     complaints,
+    limit_of,
     load_status,
     scores,
     status_page,
@@ -112,8 +116,25 @@ def test_chapters_on_inputs_move_sound_and_ask(path: Path, notebook: NotebookNod
     assert outputs.count("data:audio/") >= 2
 
 
-def test_outputs_are_fit_to_commit(notebook: NotebookNode) -> None:
-    assert not complaints(notebook)
+def test_outputs_are_fit_to_commit(path: Path, notebook: NotebookNode) -> None:
+    assert not complaints(notebook, limit_of(path))
+
+
+def test_notebooks_are_light_on_average() -> None:
+    sizes = {path.stem: path.stat().st_size for path in PATHS}
+    assert sum(sizes.values()) / len(sizes) <= MAX_MEAN_NOTEBOOK_BYTES, sizes
+
+
+def test_larger_notebooks_exist_and_say_why() -> None:
+    assert set(LARGER_NOTEBOOKS) <= {path.stem for path in PATHS}
+    for limit_bytes, reason in LARGER_NOTEBOOKS.values():
+        assert MAX_NOTEBOOK_BYTES < limit_bytes <= 800_000 and len(reason) > 10
+
+
+def test_figures_have_the_style_of_the_book(notebook: NotebookNode) -> None:
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    (imports,) = [source for source in code if "import matplotlib.pyplot" in source]
+    assert "plots.use_style()" in imports
 
 
 def test_cells_were_run_in_order(notebook: NotebookNode) -> None:
