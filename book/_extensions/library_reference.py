@@ -14,7 +14,9 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-ROOT = Path(__file__).resolve().parents[2]
+import dl101
+
+ROOT = Path(dl101.__file__).resolve().parents[1]
 MODULES = re.compile(r"^% modules: (.+)$", re.MULTILINE)
 SECTION = """## {short}
 
