@@ -1,14 +1,14 @@
 # Every target sets up what it needs. The first one takes a few minutes to install the environment
 # into .venv; after that nothing here uses the network.
 #
-#   make run [CHAPTER=multi_pitch]   PYTHON=python3.12 chooses the interpreter (3.11 or 3.12)
+#   make run [CHAPTER=multi_pitch]   PYTHON=python3.12 chooses the interpreter (3.11 to 3.14)
 #                                    VENV=/path/to/venv uses that environment as it is
 #                                    TORCH_INDEX=URL installs torch from another package index
 
 CHAPTER ?= multi_pitch
 PYTEST_ARGS ?=
-SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
-PYTHON ?= $(shell for p in python3 python3.12 python3.11 python; do \
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(SUPPORTED)' 2>/dev/null && { echo $$p; break; }; done)
 
 ifdef VENV
@@ -22,11 +22,12 @@ PY := $(VENV)/bin/python
 
 export JUPYTER_PLATFORM_DIRS := 1
 
-.PHONY: help run test book lab notebooks bench lint
+.PHONY: help run test test-fast book lab notebooks bench lint
 
 help:
 	@echo 'make run [CHAPTER=name|all]  run a chapter, build the book with its fresh outputs'
 	@echo 'make test                    lint, unit tests, notebooks, the book in a browser'
+	@echo 'make test-fast               what answers in three minutes: lint and quick tests'
 	@echo 'make book                    build the book from the committed outputs'
 	@echo 'make lab                     open the notebooks in JupyterLab'
 	@echo 'make notebooks               execute the notebooks and write their outputs into them'
@@ -38,6 +39,9 @@ run: $(READY)
 
 test: $(READY) lint
 	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 tests notebooks $(PYTEST_ARGS)
+
+test-fast: $(READY) lint
+	$(PY) -m pytest -m 'not slow and not browser and not notebook' tests $(PYTEST_ARGS)
 
 book: $(READY)
 	$(PY) -m tools.chapters book
@@ -60,8 +64,8 @@ lint: $(READY)
 
 # The stamp is written last: an installation that was killed is made again from the beginning.
 .venv/.ready: requirements.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo 'dl101 needs Python 3.11 or 3.12: make PYTHON=/path/to/python'; exit 1; }
-	@$(PYTHON) -c '$(SUPPORTED)' || { echo 'dl101 needs Python 3.11 or 3.12, got $(PYTHON)'; exit 1; }
+	@test -n "$(PYTHON)" || { echo 'dl101 needs Python 3.11 to 3.14: make PYTHON=/path/to/python'; exit 1; }
+	@$(PYTHON) -c '$(SUPPORTED)' || { echo 'dl101 needs Python 3.11 to 3.14, got $(PYTHON)'; exit 1; }
 	@echo 'Installing the environment into .venv (once; a few minutes)'
 	$(PYTHON) -m venv --clear .venv
 	$(if $(TORCH_INDEX),.venv/bin/python -m pip install --index-url $(TORCH_INDEX) \

@@ -1,0 +1,100 @@
+"""A Sphinx extension that writes the library reference from the docstrings.
+
+A page says in a MyST comment which modules it is about, ``% modules: dl101.signal.*``; in its place
+come, module by module, the head of the file, a table of what it defines, and every public function
+and class in the order of the file. A new module or function therefore needs no edit of a page.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+import dl101
+
+ROOT = Path(dl101.__file__).resolve().parents[1]
+MODULES = re.compile(r"^% modules: (.+)$", re.MULTILINE)
+SECTION = """## {short}
+
+```{{eval-rst}}
+.. automodule:: {name}
+
+{summary}
+```
+
+{members}
+"""
+
+
+def modules() -> dict[str, Path]:
+    """Return the public modules of the library by name."""
+    found = {}
+    for path in sorted((ROOT / "dl101").rglob("*.py")):
+        if path.name.startswith("_"):
+            continue
+        found[".".join(path.relative_to(ROOT).with_suffix("").parts)] = path
+    return found
+
+
+def public_names(path: Path) -> list[str]:
+    """Return the public functions and classes that a module defines, in the order of the file."""
+    nodes = ast.parse(path.read_text(encoding="utf-8")).body
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return [n.name for n in nodes if isinstance(n, kinds) and not n.name.startswith("_")]
+
+
+def section(name: str, path: Path) -> str:
+    """Return the part of a page that is about one module."""
+    names = public_names(path)
+    summary = [f".. currentmodule:: {name}", "", ".. autosummary::", "", *(f"   {n}" for n in names)]
+    members = ["```{eval-rst}", f".. currentmodule:: {name}", ""]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    for each in names:
+        directive = "autoclass" if each in classes else "autofunction"
+        members += [f".. {directive}:: {each}"] + (["   :members:"] if each in classes else []) + [""]
+    return SECTION.format(
+        short=name.rpartition(".")[2],
+        name=name,
+        summary="\n".join(summary) if names else "",
+        members="\n".join([*members, "```"]) if names else "",
+    )
+
+
+def expand(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Put the sections of the modules in place of the comment that names them."""
+
+    def sections(match: re.Match) -> str:
+        wanted = match.group(1).split()
+        chosen = [n for n in modules() if any(_matches(n, pattern) for pattern in wanted)]
+        if not chosen:
+            raise ValueError(f"{docname}: no module matches {match.group(1)!r}")
+        return "\n\n".join(section(name, modules()[name]) for name in chosen)
+
+    source[0] = MODULES.sub(sections, source[0])
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a name fits, where ``*`` stands for one part: ``dl101.data.*`` is not its folders."""
+    same_depth = name.count(".") == pattern.count(".")
+    return same_depth and fnmatch(name, pattern)
+
+
+def own_labels(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Give the numbered references of a module, ``[1]_``, labels of their own on a shared page."""
+    module = name if what == "module" else getattr(obj, "__module__", None) or name
+    prefix = module.rpartition(".")[2].replace("_", "-")
+    lines[:] = [re.sub(r"(?<!\w)\[(\d+)\](?=_|\s)", rf"[{prefix}-\1]", line) for line in lines]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.connect("source-read", expand)
+    app.connect("autodoc-process-docstring", own_labels)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
