@@ -16,6 +16,7 @@ from dl101.evaluation import results
 from dl101.systems import multi_pitch as system
 from dl101.targets import PitchAxis
 
+MODELS = sorted(path.stem for path in (system.CONFIGS / "multi_pitch").glob("*.yaml"))
 # as small as still makes sense: an octave and a half in the middle, one bin per semitone
 TINY = [
     "data.n_tracks=6",
@@ -40,7 +41,7 @@ def tracks(settings):
 
 
 @pytest.mark.parametrize("scale", ["lab", "full"])
-@pytest.mark.parametrize("model", ["conv2d", "depthwise", "resnet", "convnext", "unet"])
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("harmonics", [[1], [0.5, 1, 2, 3, 4, 5]])
 def test_every_variant_is_one_setting_away(scale, model, harmonics):
     changes = [f"model={model}", f"feature.harmonics={harmonics}"]
