@@ -182,7 +182,8 @@ def _under_cursor(fig: Figure, alt: str, duration_s: float) -> str:
 
     for ax in fig.axes:
         ax.set_xlim(0, duration_s)
-    fig.draw_without_rendering()  # lays the Axes out
+    fig.draw_without_rendering()  # lays the Axes out, for the last time
+    fig.set_layout_engine("none")
     places = [ax.get_position() for ax in fig.axes]
     left, width = places[0].x0, places[0].width
     top, bottom = 1 - max(place.y1 for place in places), min(place.y0 for place in places)
