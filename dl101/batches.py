@@ -10,6 +10,7 @@ was killed and resumed sees the batches that it would have seen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,9 @@ from dl101.errors import DataError
 from dl101.evaluation import multi_pitch
 from dl101.patches import PatchIndex, pad_frames
 from dl101.progress import progress as show_progress
+from dl101.units import db_to_amplitude
+
+COMPRESSION = 10_000  # what is 80 dB below full scale becomes visible
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class PitchTrack:
 
 def compress(magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return log(1 + 10000 x) / log(1 + 10000): soft partials become visible beside loud ones."""
-    return (np.log1p(10_000 * magnitude) / np.log1p(10_000)).astype(np.float32)
+    return (np.log1p(COMPRESSION * magnitude) / np.log1p(COMPRESSION)).astype(np.float32)
 
 
 def network_input(
@@ -69,6 +73,68 @@ def network_input(
     """Return the compressed HCQT of a track, as the networks of multi-pitch estimation read it."""
     feature = features.hcqt(audio, config, sample_rate=sample_rate)
     return replace(feature, values=compress(feature.values))
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """How the inputs of training are varied: level and noise floor, anew for each patch.
+
+    Attributes
+    ----------
+    level_db
+        Lowest and highest change of level.
+    noise_db, noise_share
+        Level of the noise that is added, in dB below a magnitude of 1, and the share of patches
+        that get some.
+    expansion, expansion_share
+        Largest power to which magnitudes, relative to the loudest of the patch, are raised (it
+        lowers the noise floor and keeps the peaks), and the share of patches that are so changed.
+    """
+
+    level_db: tuple[float, float] = (-38.0, 6.0)
+    noise_db: tuple[float, float] = (-90.0, -45.0)
+    noise_share: float = 0.5
+    expansion: float = 1.6
+    expansion_share: float = 0.35
+
+
+def augment(compressed: Tensor, config: AugmentationConfig, rng: np.random.Generator) -> Tensor:
+    """Return inputs at other levels and with other noise floors; the targets stay true.
+
+    Noise is added to a magnitude as to a transform: a complex normal number, so that noise alone
+    follows Rayleigh's distribution.
+
+    Parameters
+    ----------
+    compressed
+        (batch, harmonics, bins, frames), as :func:`compress` gives them.
+    config
+        What is drawn for each item of the batch.
+    rng
+        Where the random numbers come from.
+
+    Returns
+    -------
+    Tensor
+        Compressed magnitudes of the same shape.
+    """
+    n = len(compressed)
+
+    def column(values: NDArray[np.float64]) -> Tensor:
+        return torch.as_tensor(values, dtype=x.dtype, device=x.device).view(-1, 1, 1, 1)
+
+    x = torch.expm1(compressed * math.log1p(COMPRESSION)) / COMPRESSION
+    expanded = rng.random(n) < config.expansion_share
+    power = column(1 + expanded * rng.uniform(0, config.expansion - 1, n))
+    gain = column(db_to_amplitude(rng.uniform(*config.level_db, n)))
+    noisy = rng.random(n) < config.noise_share
+    noise = column(noisy * db_to_amplitude(rng.uniform(*config.noise_db, n)) / math.sqrt(2))
+    peak = x.amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-9)
+    x = gain * peak * (x / peak) ** power
+    source = torch.Generator(x.device).manual_seed(int(rng.integers(2**62)))
+    real, imaginary = torch.randn((2, *x.shape), generator=source, device=x.device, dtype=x.dtype)
+    x = torch.hypot(x + noise * real, noise * imaginary)
+    return torch.log1p(COMPRESSION * x) / math.log1p(COMPRESSION)
 
 
 def load_pitch_tracks(

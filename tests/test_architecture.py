@@ -70,7 +70,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 WITHOUT_TORCH = ("foundations", "data to arrays", "arrays to judgement", "exercises", "chapters")
 TORCH_PACKAGES = {"torch", "torchaudio", "lightning", "pytorch_lightning", "torchmetrics"}
-MAX_SYSTEM_LINES = 300
+MAX_SYSTEM_LINES = 400
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from dl101 import batches
 from dl101.data import pyjama
@@ -178,3 +179,47 @@ def test_batches_are_the_same_for_the_same_seed_and_epoch():
 
 def test_compression_keeps_zero_and_one():
     np.testing.assert_allclose(batches.compress(np.array([0.0, 1.0], np.float32)), [0, 1])
+
+
+STEADY = batches.AugmentationConfig((0.0, 0.0), (-60.0, -60.0), 0.0, 1.0, 0.0)
+PEAKS_AND_FLOOR = np.where(np.arange(64) % 8 == 0, 0.1, 0.001).astype(np.float32)
+
+
+def augmented(magnitude, seed=0, **changes):
+    """Return magnitudes (batch, 2, 64, 32) after augmentation."""
+    values = np.broadcast_to(magnitude[:, None], (4, 2, 64, 32))
+    config = replace(STEADY, **changes)
+    compressed = torch.from_numpy(batches.compress(values))
+    result = batches.augment(compressed, config, np.random.default_rng(seed)).numpy()
+    return np.expm1(result * np.log1p(batches.COMPRESSION)) / batches.COMPRESSION
+
+
+def test_augmentation_that_draws_nothing_changes_nothing():
+    unchanged = augmented(PEAKS_AND_FLOOR)
+    np.testing.assert_allclose(unchanged[0, 0, :, 0], PEAKS_AND_FLOOR, rtol=1e-4)
+
+
+def test_augmentation_draws_a_level_for_each_patch():
+    levels = 20 * np.log10(augmented(PEAKS_AND_FLOOR, level_db=(-38.0, 6.0))[:, 0, 0, 0] / 0.1)
+    assert np.all((levels >= -38) & (levels <= 6))
+    assert len(set(levels.round(3))) == 4
+
+
+def test_added_noise_has_the_distribution_of_rayleigh():
+    noise = augmented(np.zeros(64), noise_share=1.0)
+    assert np.sqrt(np.mean(noise**2)) == pytest.approx(1e-3, rel=0.03)  # -60 dB
+    assert np.mean(noise) == pytest.approx(1e-3 * np.sqrt(np.pi) / 2, rel=0.03)
+    assert not augmented(np.zeros(64), noise_share=0.0).any()
+
+
+def test_expansion_lowers_the_floor_and_keeps_the_peaks():
+    after = augmented(PEAKS_AND_FLOOR, expansion=1.6, expansion_share=1.0)[:, 0, :, 0]
+    np.testing.assert_allclose(after[:, 0], 0.1, rtol=1e-4)
+    power = np.log(after[:, 1] / 0.1) / np.log(0.01)
+    assert np.all((power > 1) & (power < 1.6))
+
+
+def test_augmentation_depends_on_its_generator_alone():
+    one, same, other = (augmented(PEAKS_AND_FLOOR, seed, noise_share=0.5) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 0

@@ -12,9 +12,10 @@ import yaml
 import dl101
 from dl101.errors import ShapeError
 from dl101.factory import Network, build_model
+from dl101.lab.costs import layer_costs
 
 FOLDER = Path(dl101.__file__).parent / "configs" / "multi_pitch"
-MODELS = ("conv2d", "depthwise", "resnet", "convnext", "unet")
+MODELS = ("conv2d", "depthwise", "resnet", "convnext", "unet", "tall", "dilated")
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "parameter_counts.json").read_text())
 HCQT, CQT = (6, 360, 64), (1, 360, 64)
 
@@ -108,7 +109,7 @@ def test_examples_of_a_batch_do_not_touch_each_other_in_evaluation(name):
     torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ("conv2d", "depthwise", "resnet", "convnext"))
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "unet"])
 def test_any_number_of_frames_works_where_nothing_is_pooled(name):
     model = build(name, "lab", (6, 72, 64)).eval()
     assert model(torch.randn(1, 6, 72, 13)).shape == (1, 1, 72, 13)
@@ -146,6 +147,34 @@ def test_tall_kernel_spans_fourteen_semitones():
         if isinstance(module, torch.nn.Conv2d)
     }
     assert 70 in heights
+
+
+def reach_by_gradient(network: Network, axis: int) -> tuple[int, int]:
+    """Return how many cells an output in the middle sees below (or before) and above (after)."""
+    torch.manual_seed(0)
+    shape = network.input_shape
+    x = torch.randn(1, *shape, requires_grad=True)
+    middle = (shape[-2] // 2, shape[-1] // 2)
+    network.eval()(x)[0, 0, middle[0], middle[1]].backward()
+    others = tuple(n for n in range(4) if n != axis % 4)
+    seen = torch.nonzero(x.grad.abs().amax(dim=others)).flatten()
+    return middle[axis] - int(seen[0]), int(seen[-1]) - middle[axis]
+
+
+@pytest.mark.parametrize(
+    ("name", "bins"), [("conv2d", 27), ("depthwise", 27), ("tall", 109), ("dilated", 90)]
+)
+def test_reach_along_frequency_and_time(name, bins):
+    """At 3 bins a semitone: 9 semitones to either side, less than an octave, or 30 and more.
+
+    The fifth harmonic is 12 log2(5) = 27.9 semitones above a pitch.
+    """
+    network = build(name, "lab", (1, 288, 64))
+    assert reach_by_gradient(network, -2) == (bins, bins)
+    assert reach_by_gradient(network, -1) == (7, 7)
+    for axis in (-1, -2):
+        below, above = reach_by_gradient(network, axis)
+        assert layer_costs(network, (1, 288, 64), time_axis=axis)[-1].field == below + 1 + above
 
 
 def test_skips_of_the_unet_carry_the_way_down():

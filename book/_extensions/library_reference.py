@@ -50,13 +50,21 @@ def public_names(path: Path) -> list[str]:
 def section(name: str, path: Path) -> str:
     """Return the part of a page that is about one module."""
     names = public_names(path)
-    summary = [f".. currentmodule:: {name}", "", ".. autosummary::", "", *(f"   {n}" for n in names)]
+    summary = [
+        f".. currentmodule:: {name}",
+        "",
+        ".. autosummary::",
+        "",
+        *(f"   {n}" for n in names),
+    ]
     members = ["```{eval-rst}", f".. currentmodule:: {name}", ""]
     tree = ast.parse(path.read_text(encoding="utf-8"))
     classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
     for each in names:
         directive = "autoclass" if each in classes else "autofunction"
-        members += [f".. {directive}:: {each}"] + (["   :members:"] if each in classes else []) + [""]
+        members += (
+            [f".. {directive}:: {each}"] + (["   :members:"] if each in classes else []) + [""]
+        )
     return SECTION.format(
         short=name.rpartition(".")[2],
         name=name,

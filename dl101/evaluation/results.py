@@ -59,10 +59,11 @@ class Record:
         """Return what the run asks: everything but its seed, its answer and versions.
 
         A newer version of code or data asks the same question again, and its answer replaces the
-        older one.
+        older one. An option that is off (None) asks what was asked before the option existed.
         """
         data = {name: value for name, value in self.data.items() if name != "version"}
-        return fingerprint(_plain([self.experiment, self.variant, data, self.split, self.config]))
+        config = {name: value for name, value in self.config.items() if value is not None}
+        return fingerprint(_plain([self.experiment, self.variant, data, self.split, config]))
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +25,9 @@ from dl101.lab.kit import KIT_STYLE, SCRIPT, sentence
 from dl101.lab.pictures import data_uri, encode_picture
 from dl101.lab.show import Rendered
 from dl101.units import db_to_amplitude, seconds_to_samples
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LEVEL_DB = -20.0  # active level aimed at, re full scale
 LOWEST_LEVEL_DB = -30.0  # one peaky sound pulls the others down to here, no further
@@ -47,6 +51,8 @@ def player(
     *,
     caption: str,
     spectrogram: bool = False,
+    picture: Figure | None = None,
+    alt: str = "",
     match_levels: bool = True,
     max_duration_s: float = 60.0,
 ) -> None:
@@ -63,6 +69,12 @@ def player(
     spectrogram
         Show the spectrogram of the sound that is chosen, with a cursor that moves along; a click
         goes there.
+    picture
+        A figure of one's own instead, such as a piano roll, with a cursor that moves over it. All
+        its Axes have seconds along x, the same place from left to right, and the limits from 0 to
+        the end of the longest sound, which are set here. The figure is closed.
+    alt
+        What the picture shows, for those who cannot see it; needed with a picture.
     match_levels
         Bring all sounds to one level; False keeps their ratios (for a lesson about level).
     max_duration_s
@@ -79,6 +91,8 @@ def player(
         sample_rate,
         caption=caption,
         spectrogram=spectrogram,
+        picture=picture,
+        alt=alt,
         match_levels=match_levels,
         max_duration_s=max_duration_s,
     ).display()
@@ -90,6 +104,8 @@ def audio_elements(
     *,
     caption: str,
     spectrogram: bool = False,
+    picture: Figure | None = None,
+    alt: str = "",
     match_levels: bool = True,
     max_duration_s: float = 60.0,
 ) -> Rendered:
@@ -103,6 +119,9 @@ def audio_elements(
         rows += audio_row(label, audio, sample_rate, encode_mp3(audio, sample_rate))
         if spectrogram:
             rows += _spectrogram(label, audio, sample_rate, longest_s)
+    if picture is not None:
+        sentence("player: alt", alt, "say what the picture shows")
+        rows += _under_cursor(picture, alt, longest_s)
     html = (
         f'{KIT_STYLE}<figure class="dl101 dl101-kit dl101-player" role="group" '
         f'aria-label="{escape(caption)}" data-duration="{longest_s:.4f}" '
@@ -158,6 +177,28 @@ def _spectrogram(
         f'<img src="{data_uri("image/webp", data)}" alt="Spectrogram of {escape(label)}." '
         f'style="width:{width_px}px">'
         f'<i class="dl101-cursor" aria-hidden="true"></i></div>'
+    )
+
+
+def _under_cursor(fig: Figure, alt: str, duration_s: float) -> str:
+    """Return a figure as a picture, with a cursor over all its Axes for the script to move."""
+    from matplotlib import pyplot
+
+    for ax in fig.axes:
+        ax.set_xlim(0, duration_s)
+    fig.draw_without_rendering()  # lays the Axes out, for the last time
+    fig.set_layout_engine("none")
+    places = [ax.get_position() for ax in fig.axes]
+    left, width = places[0].x0, places[0].width
+    top, bottom = 1 - max(place.y1 for place in places), min(place.y0 for place in places)
+    width_px = round(96 * fig.get_size_inches()[0])
+    uri = data_uri("image/webp", encode_picture(fig, level=1))
+    pyplot.close(fig)
+    return (
+        f'<div class="dl101-spectrum" data-left="{left:.4f}" data-width="{width:.4f}">'
+        f'<img src="{uri}" alt="{escape(alt)}" style="width:{width_px}px">'
+        f'<i class="dl101-cursor" aria-hidden="true" '
+        f'style="top:{100 * top:.1f}%;bottom:{100 * bottom:.1f}%"></i></div>'
     )
 
 

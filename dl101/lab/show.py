@@ -227,6 +227,7 @@ def shape_table(
     sample_rate: float | None = None,
     hop_samples: int = 1,
     time_axis: int = -1,
+    frequency_axis: int | None = None,
 ) -> None:
     """Display shapes, parameters, multiply-adds and receptive fields, found by a dry pass.
 
@@ -244,6 +245,9 @@ def shape_table(
         Samples from one step of the input's time axis to the next; 1 for a waveform.
     time_axis
         Where time is in ``input_shape``.
+    frequency_axis
+        Where frequency is; when given, the receptive field along it is shown too, and the table is
+        written narrowly: places as 1.2.3 (block, sequential, layer), multiply-adds in millions.
 
     Raises
     ------
@@ -258,6 +262,20 @@ def shape_table(
     rows = layer_rows(network, input_shape, time_axis=time_axis)
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     n_multiply_adds = sum(row.multiply_adds for row in rows)
+    step_ms = None if sample_rate is None else 1000 * hop_samples / sample_rate
+    standard = (
+        f"Shapes without the batch axis, for an input of {_shape(input_shape)}; "
+        f"{n_parameters:,} parameters and {n_multiply_adds:,} multiply-adds in all."
+    )
+    if frequency_axis is not None:
+        bins = [r.field for r in layer_rows(network, input_shape, time_axis=frequency_axis)]
+        cells, columns = _narrow(rows, bins, input_shape)
+        standard += " The last column: how many bins × frames of the input a cell depends on"
+        last = rows[-1].field
+        known = step_ms is not None and last is not None
+        standard += f"; {last} frames are {_ms(last * step_ms)} ms." if known else "."
+        show_table(cells, columns, caption=caption or standard)
+        return
     columns = ["place", "layer", "output shape", "parameters", "multiply-adds"]
     cells: list[list[object]] = [["input", None, _shape(input_shape), None, None]]
     cells += [[r.layer, r.type, _shape(r.output_shape), *r[3:5]] for r in rows]
@@ -267,18 +285,32 @@ def shape_table(
         columns.append("receptive field" + unit)
         fields = [1, *(row.field for row in rows), None]
         cells = [[*row, n] for row, n in zip(cells, fields, strict=True)]
-        if sample_rate is not None:
+        if step_ms is not None:
             columns.append("(ms)")
-            step_ms = 1000 * hop_samples / sample_rate
             cells = [[*row, row[-1] and _ms(row[-1] * step_ms)] for row in cells]
-    if not caption:
-        caption = (
-            f"Shapes without the batch axis, for an input of {_shape(input_shape)}; "
-            f"{n_parameters:,} parameters and {n_multiply_adds:,} multiply-adds in all."
-        )
-        if len(input_shape) > 1:
-            caption += " The receptive field is along time, in steps of the input."
-    show_table(cells, columns, caption=caption)
+        standard += " The receptive field is along time, in steps of the input."
+    show_table(cells, columns, caption=caption or standard)
+
+
+def _narrow(
+    rows: Sequence[LayerCost], bins: Sequence[int | None], input_shape: Sequence[int]
+) -> tuple[list[list[object]], list[str]]:
+    """Return the cells and headings of a table that fits a column of prose, or a phone."""
+
+    def seen(*sizes: int | None) -> str:
+        return " × ".join("?" if size is None else str(size) for size in sizes)
+
+    cells: list[list[object]] = [["input", None, _shape(input_shape), None, None, seen(1, 1)]]
+    for row, n_bins in zip(rows, bins, strict=True):
+        place = re.sub(r"(block|sequential|layer)_", "", row.layer)
+        kind = row.type.removeprefix("Activation ")
+        millions = row.multiply_adds / 1e6
+        fields = seen(n_bins, row.field)
+        cells.append([place, kind, _shape(row.output_shape), row.parameters, millions, fields])
+    total = sum(row.multiply_adds for row in rows) / 1e6
+    cells.append(["all", None, None, sum(row.parameters for row in rows), total, None])
+    headings = ["place", "layer", "output", "parameters", "multiply-adds (millions)", "sees"]
+    return cells, headings
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dl101 import batches, config, factory, losses, training
-from dl101.batches import PitchTrack
+from dl101.batches import AugmentationConfig, PitchTrack
 from dl101.config import Positive, Seed, Settings, YamlFile
 from dl101.data import source
 from dl101.data.source import DataConfig
@@ -48,11 +48,13 @@ class MultiPitchConfig(Settings):
     data: DataConfig = field(default_factory=DataConfig)
     feature: HcqtConfig = field(default_factory=HcqtConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    augmentation: AugmentationConfig | None = None
 
     @property
     def variant(self) -> str:
         """Return the name of the run in tables, such as ``conv2d-hcqt``."""
-        return f"{self.model}-{'hcqt' if len(self.feature.harmonics) > 1 else 'cqt'}"
+        name = f"{self.model}-{'hcqt' if len(self.feature.harmonics) > 1 else 'cqt'}"
+        return name if self.augmentation is None else f"{name}-varied"
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,15 @@ class MultiPitchSystem(training.System):
             batch["mask"],
             positive_weight=self.settings.positive_weight,
         )
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss to minimise, of inputs that are varied if the configuration says so."""
+        if self.settings.augmentation is not None:
+            # of the seed and the step alone, so that a resumed run draws what it would have drawn
+            rng = np.random.default_rng([torch.initial_seed(), self.global_step])
+            varied = batches.augment(batch["input"], self.settings.augmentation, rng)
+            batch = {**batch, "input": varied}
+        return super().training_step(batch, batch_idx)
 
 
 def _start_from_silence(network: factory.Network, probability: float = 0.02) -> None:

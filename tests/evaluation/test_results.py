@@ -85,6 +85,14 @@ def test_newer_data_version_replaces_the_older(tmp_path):
     assert [r.data["version"] for r in results.load(path)] == ["2"]
 
 
+def test_an_option_that_is_off_asks_what_was_asked_before_it_existed(tmp_path):
+    path, before = tmp_path / "r.json", {"training": {"max_epochs": 1}}
+    results.save(path, [record(config=before)])
+    results.save(path, [record(accuracy=0.7, config={**before, "augmentation": None})])
+    results.save(path, [record(accuracy=0.8, config={**before, "augmentation": {"level_db": 3}})])
+    assert [r.metrics["accuracy"] for r in results.load(path)] in ([0.7, 0.8], [0.8, 0.7])
+
+
 def test_published_results_are_found():
     assert results.load(results.find("multi_pitch"))
     with pytest.raises(DataError, match=r"nothing\.json"):

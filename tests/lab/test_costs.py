@@ -152,6 +152,24 @@ def test_field_is_what_the_gradient_reaches(name):
     assert last_field(network, shape) == field_by_gradient(network, shape)
 
 
+def test_field_along_frequency_is_what_the_gradient_reaches():
+    """The same bookkeeping for another axis: kernels, dilations, strides and ways up and down."""
+    skip = Apply(
+        lambda self, x: torch.cat([self.up(self.down(x)), x], dim=1),
+        down=nn.MaxPool2d((4, 2)),
+        up=nn.ConvTranspose2d(3, 3, (4, 2), stride=(4, 2)),
+    )
+    network = nn.Sequential(
+        nn.Conv2d(2, 3, (7, 3), dilation=(5, 2), padding="same"), skip, nn.Conv2d(6, 1, (3, 5))
+    )
+    network = nn.Sequential(network, nn.Conv2d(1, 1, (2, 2), stride=(2, 1)))
+    shape = (2, 160, 40)
+    turned = Apply(lambda self, x: self.inner(x.transpose(2, 3)).transpose(2, 3), inner=network)
+    along = {axis: last_field(network, shape, time_axis=axis) for axis in (-2, -1)}
+    assert along[-2] == field_by_gradient(turned, (2, 40, 160))
+    assert along[-1] == field_by_gradient(network, shape)
+
+
 @pytest.mark.parametrize("depth", [1, 3, 5])
 def test_tcn_closed_form(depth):
     """Two convolutions a block, with dilation 2**i (Bai, Kolter and Koltun, 2018)."""

@@ -159,6 +159,36 @@ def test_spectrogram_shows_the_tone_at_its_place():
         assert (inside[:, columns[2]].max() > 100) == (end == 1.0)  # the shorter one ends half way
 
 
+def test_a_picture_of_ones_own_lies_under_the_cursor():
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(5, 3), layout="constrained")
+    axes = fig.subplots(2, 1, sharex=True)
+    for ax in axes:
+        ax.imshow([[0, 1]], aspect="auto", extent=(0, 9, 0, 1))
+    sounds = {"one": tone(), "other": tone(duration_s=2.0)}
+    html = audio_elements(sounds, RATE, caption="c", picture=fig, alt="A <roll>.").html
+    assert html.count('class="dl101-spectrum"') == 1  # one for both sounds
+    assert 'alt="A &lt;roll&gt;."' in html and "width:480px" in html
+    assert axes[1].get_xlim() == (0, 2)  # the longer sound
+    place = axes[0].get_position(), axes[1].get_position()
+    (left,), (width,) = (re.findall(f'data-{name}="([0-9.]+)"', html) for name in ("left", "width"))
+    assert float(left) == pytest.approx(place[0].x0, abs=1e-3)
+    assert float(width) == pytest.approx(place[1].width, abs=1e-3)
+    ((top, bottom),) = re.findall(r'style="top:([0-9.]+)%;bottom:([0-9.]+)%"', html)
+    assert float(top) == pytest.approx(100 * (1 - place[0].y1), abs=0.1)
+    assert float(bottom) == pytest.approx(100 * place[1].y0, abs=0.1)
+
+
+def test_a_picture_needs_words():
+    from matplotlib.figure import Figure
+
+    fig = Figure()
+    fig.subplots()
+    with pytest.raises(DataError, match="player: alt"):
+        audio_elements({"one": tone()}, RATE, caption="c", picture=fig)
+
+
 def test_spectrograms_stay_small():
     html = audio_elements({"n": music(5.0)}, RATE, caption="c", spectrogram=True).html
     plain = audio_elements({"n": music(5.0)}, RATE, caption="c").html

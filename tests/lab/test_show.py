@@ -142,6 +142,28 @@ def test_shape_table_tells_costs_and_receptive_fields(monkeypatch):
     assert "receptive" not in none[0] + none[1]
 
 
+def test_shape_table_along_frequency_too_is_narrow(monkeypatch):
+    from dl101.factory import build_model
+
+    shown = []
+    monkeypatch.setattr(show.Rendered, "display", lambda self: shown.append(self.text))
+    layers = [
+        ["Conv2d", {"in_channels": -1, "out_channels": 2, "kernel_size": [5, 3], "dilation": 2}],
+        ["Activation", "ReLU"],
+        ["MaxPool2d", {"kernel_size": [1, 2]}],
+        ["Conv2d", {"in_channels": -1, "out_channels": 1, "kernel_size": [9, 3]}],
+    ]
+    spec = {"name": "tiny", "block_l": [{"sequential_l": [{"layer_l": layers}]}]}
+    network = build_model(spec, (6, 200, 64))
+    show.shape_table(network, (6, 200, 64), sample_rate=22050, hop_samples=512, frequency_axis=-2)
+    lines = shown[0].splitlines()
+    assert "10 frames are 232 ms" in lines[0]
+    seen = [line.split()[-3:] for line in lines[3:-1]]
+    assert [" ".join(s) for s in seen] == ["1 × 1", "9 × 5", "9 × 5", "9 × 6", "17 × 10"]
+    assert lines[4].split()[:2] == ["1.1.1", "Conv2d"] and lines[5].split()[:2] == ["1.1.2", "ReLU"]
+    assert max(map(len, lines[1:])) <= 90  # characters: the book's column, and a phone's in small
+
+
 def test_shape_table_refuses_a_wrong_shape():
     from torch import nn
 

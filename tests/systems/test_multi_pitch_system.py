@@ -17,6 +17,7 @@ from dl101.evaluation import results
 from dl101.systems import multi_pitch as system
 from dl101.targets import PitchAxis
 
+MODELS = sorted(path.stem for path in (system.CONFIGS / "multi_pitch").glob("*.yaml"))
 # as small as still makes sense: an octave and a half in the middle, one bin per semitone
 TINY = [
     "data.n_tracks=6",
@@ -41,7 +42,7 @@ def tracks(settings):
 
 
 @pytest.mark.parametrize("scale", ["lab", "full"])
-@pytest.mark.parametrize("model", ["conv2d", "depthwise", "resnet", "convnext", "unet"])
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("harmonics", [[1], [0.5, 1, 2, 3, 4, 5]])
 def test_every_variant_is_one_setting_away(scale, model, harmonics):
     changes = [f"model={model}", f"feature.harmonics={harmonics}"]
@@ -150,7 +151,29 @@ def test_threshold_belongs_to_the_tracks_it_was_given():
     assert system.evaluate([salience], [track], axis, 0.2)["a"]["precision"] == 0.5
 
 
-def test_run_learns_and_is_reproducible(settings, tracks, tmp_path):
+def test_inputs_of_training_are_varied_if_asked_those_of_validation_never(settings, tracks):
+    from dl101 import batches
+
+    varied = system.load_config("multi_pitch", settings=[*TINY, "augmentation={}"])
+    assert varied.variant == "conv2d-hcqt-varied"
+    data = batches.PatchData(tracks, patch_frames=32, batch_size=2)
+    batch = next(iter(data.val_dataloader()))
+    seen = []
+    for each in (settings, varied):
+        built = system.build(each)
+        built.log = lambda *args, **kwargs: None
+        built.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        built.training_step(batch, 0)
+        built.validation_step(batch, 0)
+    plain, plain_validation, changed, validation = seen
+    assert torch.equal(plain, batch["input"]) and torch.equal(validation, batch["input"])
+    assert torch.equal(plain_validation, validation)
+    assert (changed - plain).abs().amax(dim=(1, 2, 3)).min() > 0.01
+
+
+@pytest.mark.parametrize("more", [[], ["augmentation={}"]])
+def test_run_learns_and_is_reproducible(tracks, tmp_path, more):
+    settings = system.load_config("multi_pitch", settings=[*TINY, *more])
     outcomes = [
         system.run(settings, tmp_path / name, seed=1, tracks=tracks, progress=False)
         for name in "ab"
