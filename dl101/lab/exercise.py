@@ -213,14 +213,15 @@ class Function(Exercise):
             wanted = self.forgive(wanted, trial.right, *trial.case)
         if part is not None:
             got, wanted = got[part], wanted[part]
-        return self.gap(got, wanted) if self.gap else self._distance(got, wanted)
+        gap = self.gap(got, wanted) if self.gap else self._distance(got, wanted)
+        return np.inf if np.isnan(gap) else gap
 
     def _distance(self, got: Any, right: Any) -> float:
         return distance(got, right, rtol=self.rtol, atol=self.atol)
 
     def _judge(self, trials: Sequence[_Trial], otherwise: str | None = None) -> None:
         """Raise the most telling hint, unless all trials are right."""
-        wrong = [trial for trial in trials if not self._miss(trial) <= 1]
+        wrong = [trial for trial in trials if self._miss(trial) > 1]
         if not wrong:
             return
         if hint := self._mistake(trials):
@@ -297,7 +298,7 @@ class Function(Exercise):
         """Return the place of the first value that differs, and the two values."""
         if isinstance(right, tuple | list):
             places = range(len(right))
-            index = next((i for i in places if not self._distance(got[i], right[i]) <= 1), 0)
+            index = next((i for i in places if self._distance(got[i], right[i]) > 1), 0)
             return self._first(got[index], right[index], (*at, index))
         if isinstance(right, np.ndarray):
             apart = ~(np.abs(got - right) <= self.atol + self.rtol * np.abs(right))
@@ -401,12 +402,8 @@ def _plain(result: Any) -> Any:
     """Return a result whose tensors, also those that require a gradient, are arrays."""
     if isinstance(result, list | tuple):
         return [_plain(part) for part in result]
-    if hasattr(result, "detach") and hasattr(result, "cpu"):
-        tensor = result.detach().cpu()
-        try:
-            return tensor.numpy()
-        except TypeError:  # bfloat16
-            return tensor.float().numpy()
+    if hasattr(result, "detach"):
+        return np.asarray(result.detach().tolist())  # of any type, on any device
     return result
 
 

@@ -79,6 +79,11 @@ def test_edges_come_after_the_cases_and_mistakes_explain_both():
     assert refused(exercise, lambda x: 2 * x + 1) == "One too many."
 
 
+def test_nothing_is_near_to_nan():
+    exercise = declared(gap=lambda got, right: abs(got - right) / 0.1)
+    assert refused(exercise, lambda x: x * x if x == 5 else np.nan).startswith("Some values are")
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
@@ -181,6 +186,7 @@ def test_reading_keeps_shapes_and_takes_any_type():
     torch = pytest.importorskip("torch")
     tensor = torch.ones(2, 3, dtype=torch.bfloat16, requires_grad=True)
     assert read(tensor, np.ones(1)).tolist() == [[1.0] * 3] * 2
+    assert read(torch.ones(2, dtype=torch.cfloat).conj(), np.ones(1)).tolist() == [1.0, 1.0]
     assert read([tensor[0], 2], (np.ones(3), 1.0))[1] == 2.0
     assert read(np.array([1.5]), 1.0) == 1.5
     with pytest.raises(ValueError, match="3 parts"):
