@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 PICTURE_QUALITY = (
     (144, 64, 75),
     (120, 64, 70),
-    (96, 48, 58),
-    (96, 40, 50),
-    (96, 40, 42),
-    (80, 32, 35),
+    (96, 40, 58),
+    (96, 32, 50),
+    (96, 24, 42),
+    (80, 24, 35),
 )
 PAGE_LEVEL = 2  # the first step with no more pixels than the page shows
 CSS_PX_PER_INCH = 96
@@ -58,9 +58,9 @@ def encode_picture(fig: Figure, level: int = 0, *, crop: bool = False) -> tuple[
     )
     raw.seek(0)
     image = Image.open(raw).convert("RGB")
-    # a drawing has few hues; the means keep those of small marks
-    n_colours //= 1 + is_drawing(fig)
-    flat = image.quantize(n_colours, kmeans=1, dither=Image.Dither.NONE).convert("RGB")
+    # this method keeps the colours of small marks
+    keep = {"method": Image.Quantize.MAXCOVERAGE, "kmeans": 1, "dither": Image.Dither.NONE}
+    flat = image.quantize(n_colours // (1 + is_drawing(fig)), **keep).convert("RGB")
     lossless, lossy = io.BytesIO(), io.BytesIO()
     flat.save(lossless, format="webp", lossless=True, quality=75, method=4)
     image.save(lossy, format="webp", quality=quality, method=4)

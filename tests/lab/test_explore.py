@@ -155,9 +155,10 @@ def noise(seed):
 
 def test_quality_goes_down_until_it_fits():
     fine = made(noise, seed=[1, 2]).rendered().html
-    coarse = made(noise, limit=60_000, seed=[1, 2]).rendered().html
-    assert 60_000 < len(fine) <= LIMIT_BYTES
-    assert 30_000 < len(coarse) <= 60_000
+    shared = len(module.KIT_STYLE) + len(module.SCRIPT)
+    coarse = made(noise, limit=30_000, seed=[1, 2]).rendered().html
+    assert 40_000 < len(fine) <= LIMIT_BYTES
+    assert 20_000 < len(coarse) - shared <= 30_000
     assert picture(stills(coarse)[0]).size < picture(stills(fine)[0]).size
     width = r'style="width:(\d+)px'
     assert re.search(width, coarse).group(1) == re.search(width, fine).group(1) == "288"

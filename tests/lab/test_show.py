@@ -211,7 +211,7 @@ def test_a_drawing_is_sharp_and_light_on_the_page():
 def test_figure_stays_small():
     fig, ax = plt.subplots(figsize=(9, 5))
     ax.imshow(np.random.default_rng(0).random((360, 900)), aspect="auto")
-    assert len(show.picture(fig, "noise", "Noise").html) < 60_000
+    assert len(show.picture(fig, "noise", "Noise").html) < 80_000
     plt.close("all")
 
 
