@@ -1,4 +1,4 @@
-"""HCQT: six ``librosa.cqt`` calls against ``dl101.features.hcqt``, on one thread."""
+"""HCQT: six ``librosa.cqt`` calls against ``dl101.signal.cqt.hcqt``, on one thread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 
 from benchmarks.timing import best_of
-from dl101.features import HcqtConfig, hcqt
+from dl101.signal.cqt import HcqtConfig, hcqt
 
 DURATION_S = 30.0
 
@@ -39,6 +39,6 @@ def main() -> None:
     baseline_s, ours_s = best_of(six_calls, lambda: hcqt(audio, config))
     print(f"HCQT {DURATION_S:.0f} s, 6 x 360 bins, hop 512, white noise, one thread")
     print(f"  six librosa.cqt calls   {1000 * baseline_s:8.1f} ms")
-    print(f"  dl101.features.hcqt     {1000 * ours_s:8.1f} ms")
+    print(f"  dl101.signal.cqt.hcqt     {1000 * ours_s:8.1f} ms")
     print(f"  ratio                   {baseline_s / ours_s:8.1f}   (wanted: at least 25)")
     print("  relative difference     " + "  ".join(f"{100 * e:.1f} %" for e in errors))

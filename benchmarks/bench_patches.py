@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks.timing import best_of
 from dl101.data.featurestore import FeatureStore, FeatureStoreWriter
-from dl101.features import HcqtConfig, hcqt
-from dl101.patches import PatchIndex
+from dl101.signal.cqt import HcqtConfig, hcqt
+from dl101.signal.patches import PatchIndex
 
 RATE, N_TRACKS, N_PATCHES, PATCH_FRAMES = 22050, 4, 64, 128
 CONFIG = HcqtConfig(bins_per_semitone=1)

@@ -206,22 +206,22 @@ def _convert(options: argparse.Namespace) -> None:
 
 def _experiment(options: argparse.Namespace) -> None:
     from dl101.evaluation import results
-    from dl101.experiments import outcome
+    from dl101.training import comparison
 
     if options.name is None:
-        print("\n".join(outcome.names()))
+        print("\n".join(comparison.names()))
         return
     _check_results(options)
     for seed in options.seed:
         words = ["dl101", "experiment", options.name, "--seed", str(seed)]
         words += ["--tracks", str(options.tracks)] if options.tracks is not None else []
         words += ["--results", str(options.results)] if options.results else []
-        for found in outcome.run(options.name, seed=seed, n_tracks=options.tracks):
+        for found in comparison.run(options.name, seed=seed, n_tracks=options.tracks):
             scores = "  ".join(f"{key} {value:.3f}" for key, value in found.metrics.items())
             print(f"seed {seed}  {found.variant:28} {scores}")
             if options.results:
                 command = shlex.join(words)
-                record = outcome.as_record(options.name, found, seed=seed, command=command)
+                record = comparison.as_record(options.name, found, seed=seed, command=command)
                 results.save(options.results, [record])
 
 
@@ -267,7 +267,7 @@ def _train(options: argparse.Namespace) -> None:
     print(f"threshold          {outcome.threshold:.2f}  (chosen on validation)")
     print(f"training           {outcome.fit.wall_time_s:.0f} s, {len(outcome.fit.history)} epochs")
     if options.weights:
-        from dl101.training import save_weights
+        from dl101.training.checkpoints import save_weights
 
         metadata = {
             "variant": settings.variant,

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dl101.config import Count, Positive, Settings
 from dl101.errors import DataError
-from dl101.features import HcqtConfig
+from dl101.signal.cqt import HcqtConfig
 from dl101.units import hz_to_midi, midi_to_hz
 
 # Times are decimal numbers of seconds; a microsecond forgives their rounding.

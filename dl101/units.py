@@ -47,7 +47,7 @@ def hz_to_mel(frequencies_hz: ArrayLike, *, formula: str = "slaney") -> NDArray[
     """Return frequencies on the mel scale, on which equal steps sound about equal; any shape.
 
     Two formulas are in use: ``slaney`` [1]_ (linear below 1 kHz, logarithmic above; librosa's
-    default, and that of :func:`dl101.features.log_mel`) and ``htk`` [2]_ (one logarithm
+    default, and that of :func:`dl101.signal.mel.log_mel`) and ``htk`` [2]_ (one logarithm
     throughout).
 
     Parameters

@@ -23,9 +23,10 @@ import torch
 import yaml
 
 import dl101
-from dl101 import config, factory
+from dl101 import config
 from dl101.config import Range, Settings
 from dl101.errors import ConfigError, Dl101Error
+from dl101.nn import factory
 from dl101.systems import multi_pitch
 
 for _module in pkgutil.walk_packages(dl101.__path__, "dl101."):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dl101.errors import ConfigError, DataError
-from dl101.features import HcqtConfig
+from dl101.signal.cqt import HcqtConfig
 from dl101.targets import PitchAxis, from_f0, from_notes
 
 AXIS = PitchAxis(f_min_hz=32.7, bins_per_semitone=5, n_bins=360)

@@ -17,13 +17,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dl101 import features, plots
 from dl101.data.catalog import DATASETS
 from dl101.data.embedded import export
 from dl101.data.embedded.recipe import Item, track_split
 from dl101.evaluation import results
+from dl101.lab import plots
 from dl101.lab.player import audio_elements
 from dl101.lab.show import picture
+from dl101.signal import mel
 from tools.chapters import share
 
 OUTPUT = Path(__file__).parents[1] / "book/data/generated"
@@ -320,7 +321,7 @@ def _picture(name: str, items: Sequence[Item]) -> str:
 
 
 def _spectrogram(axis: Axes, audio: np.ndarray, rate: int) -> None:
-    feature = features.log_mel(audio, rate, n_bands=96)
+    feature = mel.log_mel(audio, rate, n_bands=96)
     values = feature.values[0]
     top = float(values.max())
     axis.imshow(

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from dl101.data import source_code
 from dl101.data.cache import cache_dir, fingerprint, replacing
 from dl101.errors import ConfigError
-from dl101.features import Feature
+from dl101.signal.feature import Feature
 
 
 def cached(
@@ -41,7 +41,7 @@ def cached(
     ----------
     compute
         A function defined at the top level of a module that takes audio first and returns a
-        :class:`~dl101.features.Feature`.
+        :class:`~dl101.signal.feature.Feature`.
     audio
         Samples, any shape that ``compute`` accepts.
     *args, **kwargs

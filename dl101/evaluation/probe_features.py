@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dl101 import features
+from dl101.signal import mel
 from dl101.units import amplitude_to_db
 
 N_MFCC = 20
@@ -31,7 +31,7 @@ def describe(audio: NDArray[np.float32], sample_rate: int) -> dict[str, NDArray[
     """
     import scipy.fft
 
-    feature = features.log_mel(audio, sample_rate)
+    feature = mel.log_mel(audio, sample_rate)
     log_mel = feature.values[0].astype(float)
     cepstrum = scipy.fft.dct(log_mel, axis=0, norm="ortho")[:N_MFCC]
     rms = float(np.sqrt(np.mean(np.square(audio, dtype=float))))

@@ -20,17 +20,26 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dl101 import features
 from dl101.data import pair, pyjama
 from dl101.data.audiostore import AudioStore
 from dl101.data.embedded import export
 from dl101.data.harte import to_class
 from dl101.data.splits import SIDES
 from dl101.errors import ConfigError, did_you_mean
-from dl101.evaluation import multi_pitch, probe_features, results
+from dl101.evaluation import (
+    chords,
+    multi_pitch,
+    pitch,
+    probe_features,
+    results,
+    retrieval,
+    separation,
+    tagging,
+)
 from dl101.evaluation import probe_models as models
-from dl101.features import HcqtConfig
 from dl101.progress import progress as progress_bar
+from dl101.signal import chroma, cqt
+from dl101.signal.cqt import HcqtConfig
 from dl101.targets import PitchAxis
 from dl101.units import hz_to_midi
 
@@ -162,13 +171,13 @@ def record(
 def _classes(corpus: Corpus, task: Task) -> Iterable[Outcome]:
     x, y = _table(corpus, task)
     # The first decides: classes need not be equally frequent.
-    metrics = {"balanced_accuracy": models.balanced_accuracy, "accuracy": models.accuracy}
+    metrics = {"balanced_accuracy": tagging.balanced_accuracy, "accuracy": tagging.accuracy}
     return _label_probes(x, y, task, metrics)
 
 
 def _tags(corpus: Corpus, task: Task) -> Iterable[Outcome]:
     x, y = _table(corpus, task)
-    return _label_probes(x, y, task, {"macro_auc": models.macro_auc})
+    return _label_probes(x, y, task, {"macro_auc": tagging.macro_auc})
 
 
 def _table(corpus: Corpus, task: Task) -> tuple[dict[str, models.Sides], models.Sides]:
@@ -207,7 +216,7 @@ def _label_probes(
 
     def outcome(probe: str, scores: NDArray, inputs: str = "") -> Outcome:
         values = {name: metric(y["test"], scores) for name, metric in metrics.items()}
-        usual, limit = models.by_chance(y["test"], scores, score)
+        usual, limit = tagging.by_chance(y["test"], scores, score)
         return Outcome(
             probe, values | {"chance": usual, "chance_99": limit}, len(y["test"]), inputs
         )
@@ -240,12 +249,12 @@ def _versions(corpus: Corpus, task: Task) -> Iterable[Outcome]:
     place = np.arange(len(works), dtype=float)
     for probe, similarity, inputs in (
         ("chance", chance, "none"),
-        ("mean-profile", models.transposed_similarity(means), "mean profile, 12 transpositions"),
-        ("alignment", models.alignment_similarity(sequences), "profiles at 2 Hz, aligned"),
+        ("mean-profile", retrieval.transposed_similarity(means), "mean profile, 12 transpositions"),
+        ("alignment", retrieval.alignment_similarity(sequences), "profiles at 2 Hz, aligned"),
         ("leakage", -np.abs(place[:, None] - place[None, :]), "place"),
         ("leakage-length", _alike([s.shape[1] for s in sequences]), "length"),
     ):
-        yield Outcome(probe, models.retrieval_scores(similarity, works), len(works), inputs)
+        yield Outcome(probe, retrieval.retrieval_scores(similarity, works), len(works), inputs)
 
 
 def _averaged(values: NDArray, rate_hz: float) -> NDArray[np.float64]:
@@ -281,7 +290,7 @@ def _chords(corpus: Corpus, task: Task) -> Iterable[Outcome]:
                 inside = (times_s >= onset_s) & (times_s < onset_s + duration_s)
                 truth[inside] = to_class(label)
             known = truth >= 0
-            found = models.match_chords(chroma)
+            found = chords.match_chords(chroma)
             scores["majority"].append(float(np.mean(truth[known] == counts.argmax())))
             scores["templates"].append(float(np.mean(truth[known] == found[known])))
     for probe, values in scores.items():
@@ -293,7 +302,7 @@ def _smooth_chroma(audio: NDArray, sample_rate: int) -> tuple[NDArray, NDArray]:
     import scipy.ndimage
 
     config = HcqtConfig(harmonics=(1,), bins_per_semitone=3, f_min_hz=65.4, n_octaves=5)
-    feature = features.chroma(audio, config, sample_rate=sample_rate)
+    feature = chroma.chroma(audio, config, sample_rate=sample_rate)
     width = round(0.5 * sample_rate / feature.hop_samples)
     return scipy.ndimage.uniform_filter1d(feature.values[0], width, axis=1), feature.times
 
@@ -306,10 +315,10 @@ def _stems(corpus: Corpus, task: Task) -> Iterable[Outcome]:
             keys = [e.filepath for e in corpus.extras if e.filepath.startswith(stem)]
             stems = np.stack([store.read(key)[0] for key in keys])
             heard = [row for row, sound in enumerate(stems) if np.any(sound)]
-            masked = models.ratio_mask(stems)
+            masked = separation.ratio_mask(stems)
             mixed = stems.sum(axis=0)
-            mixture.append(np.mean([models.si_sdr(mixed, stems[row]) for row in heard]))
-            oracle.append(np.mean([models.si_sdr(masked[row], stems[row]) for row in heard]))
+            mixture.append(np.mean([separation.si_sdr(mixed, stems[row]) for row in heard]))
+            oracle.append(np.mean([separation.si_sdr(masked[row], stems[row]) for row in heard]))
     yield Outcome("mixture", {"si_sdr_db": float(np.mean(mixture))}, len(mixture), "the mixture")
     yield Outcome("ratio-mask", {"si_sdr_db": float(np.mean(oracle))}, len(oracle), "the truth")
 
@@ -327,7 +336,7 @@ def _pitch(corpus: Corpus, task: Task) -> Iterable[Outcome]:
             times_s = np.arange(curve.size) * hop / sample_rate
             truth = _pitch_truth(entry, task.field, times_s)
             if np.isfinite(truth).any():
-                scores.append(models.pitch_accuracy(truth, hz_to_midi(curve)))
+                scores.append(pitch.pitch_accuracy(truth, hz_to_midi(curve)))
     yield Outcome("yin", multi_pitch.mean_over_tracks(scores), len(scores), "audio")
 
 
@@ -341,8 +350,8 @@ def _pitch_truth(entry: pyjama.Entry, name: str, times_s: NDArray) -> NDArray[np
         nearest = np.searchsorted(atom.time, times_s[inside] + 1e-6, side="right") - 1
         truth[inside] = row[np.maximum(nearest, 0)]
         return truth
-    for onset_s, duration_s, pitch in zip(*entry.segments(name), strict=True):
-        truth[(times_s >= onset_s) & (times_s < onset_s + duration_s)] = pitch
+    for onset_s, duration_s, pitch_midi in zip(*entry.segments(name), strict=True):
+        truth[(times_s >= onset_s) & (times_s < onset_s + duration_s)] = pitch_midi
     return truth
 
 
@@ -355,7 +364,7 @@ def _multi_pitch(corpus: Corpus, task: Task) -> Iterable[Outcome]:
     with AudioStore(corpus.files.audio) as store:
         for side in tracks:
             for entry in progress_bar(corpus.entries[side], f"summing harmonics ({side})"):
-                feature = features.hcqt(store.read(entry.filepath)[0], config)
+                feature = cqt.hcqt(store.read(entry.filepath)[0], config)
                 compressed = np.log1p(10_000 * feature.values)  # as the networks read it
                 salience = multi_pitch.harmonic_sum(compressed, config.harmonics)
                 tracks[side].append((_series(entry, task.field, feature.times), salience))

@@ -31,7 +31,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from dl101.factory import Network
+from dl101.nn.factory import Network
 
 Index = NDArray[np.int64]
 RECURRENT = (nn.LSTM, nn.GRU, nn.RNN)

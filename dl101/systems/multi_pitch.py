@@ -24,15 +24,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dl101 import batches, config, factory, losses, training
-from dl101.batches import AugmentationConfig, PitchTrack
+from dl101 import config
 from dl101.config import Positive, Seed, Settings, YamlFile
 from dl101.data import source
 from dl101.data.source import DataConfig
 from dl101.evaluation import multi_pitch
-from dl101.features import HcqtConfig
+from dl101.nn import factory, losses
+from dl101.signal.cqt import HcqtConfig
+from dl101.systems import multi_pitch_data
+from dl101.systems.multi_pitch_data import AugmentationConfig, PitchTrack
 from dl101.targets import PitchAxis
-from dl101.training import FitResult, TrainingConfig
+from dl101.training import batches, fit
+from dl101.training.fit import FitResult, TrainingConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
@@ -108,7 +111,7 @@ def load_tracks(
         accept_restricted=accept_restricted,
         progress=progress,
     )
-    tracks = batches.load_pitch_tracks(
+    tracks = multi_pitch_data.load_pitch_tracks(
         files.audio,
         files.annotations,
         settings.feature,
@@ -120,7 +123,7 @@ def load_tracks(
     return batches.by_side(tracks)
 
 
-class MultiPitchSystem(training.System):
+class MultiPitchSystem(fit.System):
     """The network and its loss. Input (batch, harmonic, bin, frame), output logits (…, 1, …)."""
 
     def __init__(self, settings: MultiPitchConfig) -> None:
@@ -156,7 +159,7 @@ class MultiPitchSystem(training.System):
         if self.settings.augmentation is not None:
             # of the seed and the step alone, so that a resumed run draws what it would have drawn
             rng = np.random.default_rng([torch.initial_seed(), self.global_step])
-            varied = batches.augment(batch["input"], self.settings.augmentation, rng)
+            varied = multi_pitch_data.augment(batch["input"], self.settings.augmentation, rng)
             batch = {**batch, "input": varied}
         return super().training_step(batch, batch_idx)
 
@@ -192,7 +195,7 @@ def train(
     )
     settings = system.settings
     description = {"config": config.to_dict(settings), "data": source.version(settings.data)}
-    return training.fit(
+    return fit.fit(
         system,
         data,
         run_dir,

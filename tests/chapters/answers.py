@@ -12,10 +12,10 @@ import numpy as np
 import scipy.fft
 import scipy.signal
 
-from dl101 import augment, mfcc, stft, tuning
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
-from dl101.features import Feature
+from dl101.signal import augment, mel, stft, tuning
+from dl101.signal.feature import Feature
 from dl101.targets import PitchAxis, from_notes
 from dl101.units import midi_to_hz
 
@@ -158,13 +158,13 @@ def normalised(guard, ddof):
 
 RIGHT |= {
     "log_mel.1": (
-        lambda m, f, c: mfcc.compress(f @ m**2, c),
+        lambda m, f, c: mel.compress(f @ m**2, c),
         lambda m, f, c: np.log1p(c * np.einsum("kb,bt->kt", f, m * m)).astype("f4"),
     ),
     "log_mel.2": (lambda c, g: np.exp(np.log(c) - g * np.log(10) / 10),),
     "log_mel.3": (
         lambda y, n: scipy.fft.dct(y, axis=0, norm="ortho")[1 : n + 1],
-        lambda y, n: mfcc.mfcc(y, n + 1)[1:],
+        lambda y, n: mel.mfcc(y, n + 1)[1:],
     ),
     "log_mel.4": (normalised(1e-4, 0), normalised(1e-12, 1)),
 }

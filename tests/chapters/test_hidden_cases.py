@@ -5,7 +5,7 @@ import numpy as np
 from dl101.chapters.chroma.exercises import _angle, _peaks
 from dl101.chapters.constant_q.exercises import ONE_BIN, STACK
 from dl101.chapters.multi_pitch.exercises import THRESHOLD
-from dl101.features import HcqtConfig, cqt, hcqt
+from dl101.signal.cqt import HcqtConfig, cqt, hcqt
 
 
 def test_hidden_tunings_are_what_the_peaks_say():

@@ -15,7 +15,7 @@ from dl101.data.embedded.corpora import tags
 from dl101.data.embedded.recipe import track_split
 from dl101.data.embedded.renderer import SAMPLE_RATE
 from dl101.data.splits import SIDES
-from dl101.features import log_mel
+from dl101.signal.mel import log_mel
 
 N_TRACKS = tags.RECIPE.default_tracks
 DURATION_S = tags.RECIPE.duration_s

@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dl101 import features
 from dl101.data import feature_cache, source_code
 from dl101.data.feature_cache import cached, entry_path
 from dl101.errors import ConfigError
-from dl101.features import Feature, HcqtConfig, hcqt, log_mel
+from dl101.signal import chroma, cqt, feature
+from dl101.signal.cqt import HcqtConfig, hcqt
+from dl101.signal.feature import Feature
+from dl101.signal.mel import log_mel
 from tests.killing import count_calls, killed_at
 
 AUDIO = np.random.default_rng(0).standard_normal(6000).astype(np.float32)
@@ -35,13 +37,13 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count how often the HCQT is really computed."""
     count: list[int] = []
-    original = features._block_magnitudes
+    original = cqt._block_magnitudes
 
     def counting(*args):
         count.append(1)
         return original(*args)
 
-    monkeypatch.setattr(features, "_block_magnitudes", counting)
+    monkeypatch.setattr(cqt, "_block_magnitudes", counting)
     return count
 
 
@@ -66,10 +68,10 @@ def test_computed_once_and_read_back_equal(calls: list[int]) -> None:
 
 def test_every_feature_can_be_cached() -> None:
     for function, arguments in (
-        (features.waveform, (22050,)),
+        (feature.waveform, (22050,)),
         (log_mel, (22050,)),
-        (features.cqt, (CONFIG,)),
-        (features.chroma, ()),
+        (cqt.cqt, (CONFIG,)),
+        (chroma.chroma, ()),
     ):
         fresh = cached(function, AUDIO, *arguments)
         assert entry_path(function, AUDIO, *arguments).exists()
@@ -86,7 +88,7 @@ def test_what_makes_another_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         entry_path(hcqt, AUDIO.astype(np.float64), CONFIG),
         entry_path(hcqt, AUDIO, replace(CONFIG, f_min_hz=200.0000001)),
         entry_path(hcqt, AUDIO, replace(CONFIG, harmonics=(2, 1))),
-        entry_path(features.cqt, AUDIO, CONFIG),
+        entry_path(cqt.cqt, AUDIO, CONFIG),
         entry_path(log_mel, AUDIO, 22050),
         entry_path(log_mel, AUDIO, 22050, n_bands=64),
     ]
@@ -160,7 +162,7 @@ def test_helpers_of_another_package_are_part_of_the_key_too(
 
 def features_of_all() -> list[Feature]:
     # the same numbers to the last bit each time: what counts is the writing
-    return [cached(features.waveform, AUDIO[start:], 22050) for start in range(0, 3000, 300)]
+    return [cached(feature.waveform, AUDIO[start:], 22050) for start in range(0, 3000, 300)]
 
 
 def kill_again_and_again(folder: Path) -> None:
@@ -211,8 +213,8 @@ def test_processes_killed_at_random_moments_and_several_at_once_leave_only_right
         assert found and all(path.read_bytes() == right[path.name] for path in found)
     assert len(found) == 10
     monkeypatch.setenv("DL101_CACHE", str(tmp_path / "killed"))
-    for start, feature in zip(range(0, 3000, 300), features_of_all(), strict=True):
-        assert_same(feature, features.waveform(AUDIO[start:], 22050))
+    for start, found in zip(range(0, 3000, 300), features_of_all(), strict=True):
+        assert_same(found, feature.waveform(AUDIO[start:], 22050))
 
 
 def test_values_stay_on_disk_until_used() -> None:

@@ -17,7 +17,7 @@ from dl101 import targets, units
 from dl101.data import harte
 from dl101.data.embedded import export
 from dl101.data.embedded.corpora import chorales, genres, tags
-from dl101.features import HcqtConfig
+from dl101.signal.cqt import HcqtConfig
 
 HCQT = HcqtConfig()
 AXIS = targets.PitchAxis.of(HCQT)

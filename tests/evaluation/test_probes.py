@@ -8,7 +8,7 @@ import sklearn.metrics
 
 from dl101.data.embedded import export
 from dl101.errors import ConfigError
-from dl101.evaluation import probe_features, probes
+from dl101.evaluation import chords, pitch, probe_features, probes, retrieval, separation, tagging
 from dl101.evaluation import probe_models as models
 
 CLASSES = ("a", "b", "c")
@@ -34,11 +34,11 @@ def labelled(seed: int, *, separation: float) -> tuple[models.Sides, models.Side
 def scores_of(x: models.Sides, y: models.Sides) -> dict[str, float]:
     found = {
         "nearest": models.nearest(x, y),
-        "linear": models.linear(x, y, models.accuracy)["test"],
+        "linear": models.linear(x, y, tagging.accuracy)["test"],
         "forest": models.forest(x, y)["test"],
-        "leakage": models.leakage(x, y, models.accuracy),
+        "leakage": models.leakage(x, y, tagging.accuracy),
     }
-    return {name: models.balanced_accuracy(y["test"], value) for name, value in found.items()}
+    return {name: tagging.balanced_accuracy(y["test"], value) for name, value in found.items()}
 
 
 def test_separable_classes_are_told_apart() -> None:
@@ -58,8 +58,8 @@ def test_majority_takes_the_commonest_class_of_training() -> None:
         "test": models.one_hot(["b", "a", "c", "b"], CLASSES),
     }
     scores = models.majority(y)
-    assert models.accuracy(y["test"], scores) == 0.5
-    assert models.balanced_accuracy(y["test"], scores) == pytest.approx(1 / 3)
+    assert tagging.accuracy(y["test"], scores) == 0.5
+    assert tagging.balanced_accuracy(y["test"], scores) == pytest.approx(1 / 3)
 
 
 def test_macro_auc_is_that_of_scikit_learn() -> None:
@@ -68,13 +68,13 @@ def test_macro_auc_is_that_of_scikit_learn() -> None:
     scores = np.round(truth + rng.standard_normal((80, 5)), 1)  # rounded: ties
     truth[:, 4] = 1.0  # a tag that all have cannot be ranked
     expected = sklearn.metrics.roc_auc_score(truth[:, :4], scores[:, :4], average="macro")
-    assert models.macro_auc(truth, scores) == pytest.approx(expected)
-    assert models.macro_auc(truth, np.zeros_like(scores)) == 0.5
+    assert tagging.macro_auc(truth, scores) == pytest.approx(expected)
+    assert tagging.macro_auc(truth, np.zeros_like(scores)) == 0.5
 
 
 def test_linear_is_the_closed_form_of_ridge_regression() -> None:
     x, y = labelled(3, separation=0.5)
-    found = models.linear(x, y, models.accuracy)["test"]
+    found = models.linear(x, y, tagging.accuracy)["test"]
     deviation = x["train"].std(axis=0)
     shares = y["train"].mean(axis=0)
     w = (1.0 / shares / 3)[y["train"].argmax(axis=1)]  # each class weighs a third
@@ -96,8 +96,8 @@ def test_rare_classes_are_recognised_too() -> None:
         classes = np.where(rng.random(n) < 0.9, 0, 1)
         y[side] = np.eye(2)[classes]
         x[side] = rng.standard_normal((n, 1)) + 2.0 * classes[:, None]
-    found = models.linear(x, y, models.balanced_accuracy)["test"]
-    assert models.balanced_accuracy(y["test"], found) > 0.75
+    found = models.linear(x, y, tagging.balanced_accuracy)["test"]
+    assert tagging.balanced_accuracy(y["test"], found) > 0.75
     assert models.class_weights(y["train"]) @ y["train"] == pytest.approx([30.0, 30.0])
     tags = np.array([[1.0, 1.0], [0.0, 0.0]])
     assert models.class_weights(tags).tolist() == [1.0, 1.0]
@@ -105,7 +105,7 @@ def test_rare_classes_are_recognised_too() -> None:
 
 def test_chance_brackets_what_shuffled_tracks_score() -> None:
     y = models.one_hot(["a"] * 50 + ["b"] * 50, ("a", "b"))
-    mean, limit = models.by_chance(y, y, models.accuracy)
+    mean, limit = tagging.by_chance(y, y, tagging.accuracy)
     assert mean == pytest.approx(0.5, abs=0.02)
     assert limit == pytest.approx(0.5 + 2.33 * 0.05, abs=0.04)  # normal approximation
 
@@ -113,9 +113,9 @@ def test_chance_brackets_what_shuffled_tracks_score() -> None:
 def test_retrieval_scores_of_known_rankings() -> None:
     groups = ["x", "x", "y", "z", "y"]
     perfect = np.equal.outer(np.array(groups), np.array(groups)).astype(float)
-    scores = models.retrieval_scores(perfect, groups)
+    scores = retrieval.retrieval_scores(perfect, groups)
     assert scores == {"mean_average_precision": 1.0, "precision_at_1": 1.0, "n_queries": 4.0}
-    worst = models.retrieval_scores(-perfect, groups)
+    worst = retrieval.retrieval_scores(-perfect, groups)
     assert worst["precision_at_1"] == 0.0
     assert worst["mean_average_precision"] == pytest.approx(1 / 4)  # the partner comes last
 
@@ -125,33 +125,35 @@ def test_versions_are_found_in_another_key_and_tempo() -> None:
     works = [rng.random((12, 40)) ** 4 for _ in range(4)]
     slower = [np.repeat(np.roll(w, 5, axis=0), [1, 2] * 20, axis=1) for w in works]
     groups = [0, 1, 2, 3] * 2
-    aligned = models.alignment_similarity([*works, *slower])
-    assert models.retrieval_scores(aligned, groups)["precision_at_1"] == 1.0
+    aligned = retrieval.alignment_similarity([*works, *slower])
+    assert retrieval.retrieval_scores(aligned, groups)["precision_at_1"] == 1.0
     assert aligned[0, 4] > 2 * np.delete(aligned[0], [0, 4]).max()
     profiles = np.stack([w.mean(axis=1) for w in works])
-    similarity = models.transposed_similarity(np.concatenate([profiles, np.roll(profiles, 5, 1)]))
-    assert models.retrieval_scores(similarity, groups)["precision_at_1"] == 1.0
+    similarity = retrieval.transposed_similarity(
+        np.concatenate([profiles, np.roll(profiles, 5, 1)])
+    )
+    assert retrieval.retrieval_scores(similarity, groups)["precision_at_1"] == 1.0
 
 
 def test_si_sdr_in_closed_form() -> None:
     time_s = np.arange(RATE) / RATE
     tone, other = np.sin(2 * np.pi * 440 * time_s), np.sin(2 * np.pi * 880 * time_s)
-    assert models.si_sdr(3.0 * (tone + 0.1 * other), tone) == pytest.approx(20.0, abs=1e-6)
+    assert separation.si_sdr(3.0 * (tone + 0.1 * other), tone) == pytest.approx(20.0, abs=1e-6)
 
 
 def test_ratio_mask_separates_what_does_not_overlap() -> None:
     time_s = np.arange(RATE) / RATE
     stems = np.stack([np.sin(2 * np.pi * f * time_s) for f in (300.0, 3000.0)])
-    separated = models.ratio_mask(stems)
+    separated = separation.ratio_mask(stems)
     assert separated.shape == stems.shape
     np.testing.assert_allclose(separated.sum(axis=0), stems.sum(axis=0), atol=1e-8)
-    assert min(map(models.si_sdr, separated, stems)) > 20.0
+    assert min(map(separation.si_sdr, separated, stems)) > 20.0
 
 
 def test_pitch_accuracy_counts_octaves_only_modulo_octaves() -> None:
     truth = np.array([60.0, 61.0, np.nan, 62.0, 63.0])
     estimate = np.array([60.4, 61.6, 50.0, 74.1, 63.0])
-    scores = models.pitch_accuracy(truth, estimate)
+    scores = pitch.pitch_accuracy(truth, estimate)
     assert scores == {"raw_pitch_accuracy": 0.5, "raw_chroma_accuracy": 0.75}
 
 
@@ -159,7 +161,7 @@ def test_templates_find_triads_and_silence() -> None:
     chroma = np.zeros((12, 3))
     chroma[[7, 11, 2], 0] = 1.0  # G major
     chroma[[9, 0, 4], 1] = 1.0  # A minor
-    assert models.match_chords(chroma).tolist() == [7, 21, 24]
+    assert chords.match_chords(chroma).tolist() == [7, 21, 24]
 
 
 def clicks(tempo_bpm: float, pattern: str, rng: np.random.Generator, colour: float) -> np.ndarray:
@@ -193,8 +195,8 @@ def test_rhythm_and_timbre_each_see_their_own() -> None:
         labels["rhythm"][side] = models.one_hot(metre, [0, 1])
         labels["mfcc"][side] = models.one_hot(bright, [0, 1])
     for asked, given in (("rhythm", "rhythm"), ("mfcc", "mfcc"), ("rhythm", "mfcc")):
-        scores = models.linear(vectors[given], labels[asked], models.accuracy)["test"]
-        reached = models.accuracy(labels[asked]["test"], scores)
+        scores = models.linear(vectors[given], labels[asked], tagging.accuracy)["test"]
+        reached = tagging.accuracy(labels[asked]["test"], scores)
         # Means and deviations do not know the order of what is heard.
         assert reached > 0.9 if asked == given else reached < 0.8, (asked, given, reached)
 

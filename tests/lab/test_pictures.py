@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from dl101 import plots
+from dl101.lab import plots
 from dl101.lab.explore import Exploration
 from dl101.lab.pictures import PAGE_LEVEL, PICTURE_QUALITY, encode_picture, picture_element
 

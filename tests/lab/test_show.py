@@ -109,7 +109,7 @@ def test_shape_rows_of_any_module():
 
 
 def test_shape_table_of_a_factory_network(capsys):
-    from dl101.factory import build_model
+    from dl101.nn.factory import build_model
 
     layers = [["Conv2d", {"in_channels": -1, "out_channels": 2, "kernel_size": [1, 1]}]]
     spec = {"name": "tiny", "block_l": [{"sequential_l": [{"layer_l": layers}]}]}
@@ -143,7 +143,7 @@ def test_shape_table_tells_costs_and_receptive_fields(monkeypatch):
 
 
 def test_shape_table_along_frequency_too_is_narrow(monkeypatch):
-    from dl101.factory import build_model
+    from dl101.nn.factory import build_model
 
     shown = []
     monkeypatch.setattr(show.Rendered, "display", lambda self: shown.append(self.text))

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from dl101 import cli
-from dl101.batches import PitchTrack
 from dl101.data.embedded import export
 from dl101.errors import ConfigError, Dl101Error
 from dl101.evaluation import multi_pitch as metrics
 from dl101.evaluation import results
 from dl101.systems import multi_pitch as system
+from dl101.systems.multi_pitch_data import PitchTrack
 from dl101.targets import PitchAxis
 
 MODELS = sorted(path.stem for path in (system.CONFIGS / "multi_pitch").glob("*.yaml"))
@@ -152,7 +152,7 @@ def test_threshold_belongs_to_the_tracks_it_was_given():
 
 
 def test_inputs_of_training_are_varied_if_asked_those_of_validation_never(settings, tracks):
-    from dl101 import batches
+    from dl101.training import batches
 
     varied = system.load_config("multi_pitch", settings=[*TINY, "augmentation={}"])
     assert varied.variant == "conv2d-hcqt-varied"
@@ -197,7 +197,7 @@ def test_command_line_trains_records_and_saves(tmp_path, capsys):
     assert records["conv2d-hcqt"].n_items == 1
     assert records["conv2d-hcqt"].n_parameters > 0
     assert json.loads(path.read_text())["records"][0]["config"]["data"]["n_tracks"] == 6
-    from dl101.training import load_weights
+    from dl101.training.checkpoints import load_weights
 
     built = system.build(system.load_config("multi_pitch", settings=TINY))
     metadata = load_weights(built, weights)

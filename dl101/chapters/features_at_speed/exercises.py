@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dl101.data.featurestore import bytes_touched
 from dl101.lab.exercise import Behaviour, Exercise, Function, NotAccepted
-from dl101.patches import PatchIndex
+from dl101.signal.patches import PatchIndex
 
 # ---- 1: which patch is it? ---------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dl101 import mfcc
 from dl101.lab.exercise import Exercise, Function
+from dl101.signal import mel
 
 # ---- 1: from magnitudes to log-mel --------------------------------------------------------------
 
@@ -18,7 +18,7 @@ def _magnitudes() -> list[tuple[NDArray, NDArray, float]]:
     cases = []
     for index, strength in enumerate((1e4, 50.0, 3.0)):
         rng = np.random.default_rng([101, 1, index])
-        filters = mfcc.mel_filters(22050, n_bands=12 + index, window_samples=256)
+        filters = mel.mel_filters(22050, n_bands=12 + index, window_samples=256)
         magnitude = rng.exponential(size=(129, 5 + index)) * np.geomspace(3, 0.01, 129)[:, None]
         magnitude[:, 0] = 0.0  # silence, where log(0) would show
         cases.append((magnitude, filters, strength))

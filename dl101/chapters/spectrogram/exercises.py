@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from dl101 import stft as transforms
 from dl101.lab.exercise import Exercise, Function
+from dl101.signal import stft as transforms
 
 # ---- 1: where is this? -------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dl101 import waveforms
 from dl101.lab.exercise import Exercise, Function
+from dl101.signal import waveforms
 from dl101.units import db_to_amplitude
 
 # ---- 1: where an alias lands --------------------------------------------------------------------

@@ -1,1 +1,0 @@
-"""The small experiments of the chapters, one module each, run by ``dl101 experiment``."""

@@ -1,0 +1,1 @@
+"""Signals to arrays, in NumPy: waveforms, spectra, features, augmentation; one idea a file."""

@@ -1,0 +1,1 @@
+"""Training: the loop, checkpoints, batches and streaming that any task can use."""

@@ -1,0 +1,302 @@
+"""Features against librosa, and against what synthetic signals must give."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dl101.errors import ConfigError, DataError
+from dl101.signal.chroma import chroma
+from dl101.signal.cqt import HcqtConfig, cqt, hcqt, hcqt_plan
+from dl101.signal.feature import waveform
+from dl101.signal.mel import log_mel
+from dl101.signal.patches import patches
+
+RATE = 22050
+
+
+def tone(frequency_hz: float, duration_s: float, amplitude: float = 1.0) -> np.ndarray:
+    t = np.arange(int(duration_s * RATE)) / RATE
+    return (amplitude * np.sin(2 * np.pi * frequency_hz * t)).astype(np.float32)
+
+
+def music(duration_s: float, seed: int = 0) -> np.ndarray:
+    """Four voices of decaying notes with harmonics and vibrato, over a little noise."""
+    rng = np.random.default_rng(seed)
+    n = int(duration_s * RATE)
+    mix = 0.003 * rng.standard_normal(n)
+    for _ in range(4):
+        start = 0
+        while start < n:
+            stop = min(n, start + int(rng.uniform(0.2, 1.2) * RATE))
+            t = np.arange(stop - start) / RATE
+            midi = rng.integers(36, 84) + 0.1 * rng.normal() + 0.2 * np.sin(2 * np.pi * 5.5 * t)
+            f0_hz = 440 * 2 ** ((midi - 69) / 12)
+            phase = 2 * np.pi * np.cumsum(f0_hz) / RATE
+            envelope = np.minimum(1, t / 0.01) * np.exp(-t * rng.uniform(1, 4))
+            for h in range(1, 12):
+                if f0_hz.max() * h < 10000:
+                    mix[start:stop] += envelope * np.sin(h * phase + rng.uniform(0, 6)) / h
+            start = stop
+    return (mix / np.abs(mix).max()).astype(np.float32)
+
+
+def librosa_hcqt(audio: np.ndarray, config: HcqtConfig) -> np.ndarray:
+    import librosa
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # windows longer than a short signal
+        return np.stack(
+            [
+                np.abs(
+                    librosa.cqt(
+                        audio,
+                        sr=config.sample_rate,
+                        hop_length=config.hop_samples,
+                        fmin=h * config.f_min_hz,
+                        n_bins=config.n_bins,
+                        bins_per_octave=config.bins_per_octave,
+                    )
+                )
+                for h in config.harmonics
+            ]
+        )
+
+
+def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
+
+
+SIGNALS = {
+    "music": lambda: music(12.0),
+    "noise": lambda: np.random.default_rng(1).standard_normal(6 * RATE).astype(np.float32),
+    "clicks": lambda: (np.arange(6 * RATE) % 9000 == 5000).astype(np.float32),
+    "chord": lambda: tone(261.63, 6) + tone(329.63, 6) + tone(392.0, 6),
+    "shorter than the windows": lambda: music(1.3),
+}
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_hcqt_equals_librosa_per_harmonic(name: str) -> None:
+    audio, config = SIGNALS[name](), HcqtConfig()
+    got, expected = hcqt(audio, config).values, librosa_hcqt(audio, config)
+    assert got.shape == expected.shape and got.dtype == np.float32
+    for h, ours, theirs in zip(config.harmonics, got, expected, strict=True):
+        assert relative_error(ours, theirs) < 0.025, f"harmonic {h}"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        HcqtConfig((1, 2.5), bins_per_semitone=1, n_octaves=5, f_min_hz=55.0, hop_samples=256),
+        HcqtConfig((1, 3), bins_per_semitone=3, n_octaves=4, f_min_hz=65.4, sample_rate=16000),
+        HcqtConfig((1, 2), bins_per_semitone=2, n_octaves=3, f_min_hz=110, hop_samples=441),
+    ],
+    ids=lambda c: f"{c.bins_per_semitone}-{c.hop_samples}-{c.sample_rate}",
+)
+def test_other_configurations_equal_librosa(config: HcqtConfig) -> None:
+    audio = music(4.0, seed=3)
+    got, expected = hcqt(audio, config).values, librosa_hcqt(audio, config)
+    assert got.shape == expected.shape
+    for ours, theirs in zip(got, expected, strict=True):
+        assert relative_error(ours, theirs) < 0.03
+
+
+@pytest.mark.parametrize("harmonic", HcqtConfig().harmonics)
+def test_every_tone_lands_in_its_bin_at_its_level(harmonic: float) -> None:
+    config = HcqtConfig((harmonic,))
+    for k in [0, 1, *range(5, config.n_bins, 17), config.n_bins - 1]:
+        frequency_hz = harmonic * config.frequencies_hz[k]
+        window_s = config.quality / frequency_hz
+        values = hcqt(tone(frequency_hz, window_s + 0.5), config).values[0]
+        middle = values[:, values.shape[1] // 2]
+        assert middle.argmax() == k
+        # Half the amplitude, times the root of the window's length in samples.
+        assert middle[k] == pytest.approx(0.5 * np.sqrt(window_s * RATE), rel=0.01)
+
+
+def test_a_tone_stands_in_the_same_bin_of_its_harmonics() -> None:
+    """Partials h * f0 line up in bin k of harmonic h: this is what the HCQT is for."""
+    config = HcqtConfig((1, 2, 3, 4, 5))
+    k = 140
+    partials = [tone(h * config.frequencies_hz[k], 3.0) / h for h in config.harmonics]
+    middle = hcqt(np.sum(partials, axis=0), config).values[:, :, 60]
+    near = middle[:, k - 15 : k + 16]  # less than a major third: no neighbouring partial
+    assert np.all(near.argmax(axis=1) == 15)
+
+
+def test_the_grid_is_librosas() -> None:
+    config = HcqtConfig((1,), bins_per_semitone=1, n_octaves=4, f_min_hz=200.0)
+    for n_samples in (1, 511, 512, 513, 5120):
+        feature = hcqt(np.ones(n_samples, dtype=np.float32), config)
+        n_frames = 1 + n_samples // 512
+        assert feature.values.shape == (1, 48, n_frames)
+        np.testing.assert_allclose(feature.times, np.arange(n_frames) * 512 / RATE)
+    assert feature.frequencies.shape == (48,) and feature.frequencies[12] == pytest.approx(400)
+    assert (feature.sample_rate, feature.hop_samples) == (RATE, 512)
+
+
+def test_a_frame_is_centred_on_its_sample() -> None:
+    config = HcqtConfig((1,), bins_per_semitone=1, n_octaves=2, f_min_hz=1000.0)
+    audio = np.zeros(40 * 512, dtype=np.float32)
+    audio[17 * 512] = 1.0
+    values = hcqt(audio, config).values[0]
+    assert np.all(values.argmax(axis=1) == 17)
+    np.testing.assert_allclose(values[:, 16], values[:, 18], rtol=1e-3, atol=1e-6)
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    audio, config = music(40.0, seed=2), HcqtConfig()
+    whole = hcqt(audio, config).values
+    assert len(list(hcqt_plan(config, audio.size).blocks(audio.size))) == 1
+    monkeypatch.setattr("dl101.signal.cqt._MAX_BLOCK_SAMPLES", 2**18)
+    assert len(list(hcqt_plan(config, audio.size).blocks(audio.size))) > 3
+    in_blocks = hcqt(audio, config).values
+    assert np.abs(in_blocks - whole).max() < 1e-5 * whole.max()
+
+
+def test_memory_of_a_plan_is_bounded() -> None:
+    config = HcqtConfig()
+    assert hcqt_plan(config, 3600 * RATE) is hcqt_plan(config, 7200 * RATE)
+    assert sum(g.weights.nbytes for g in hcqt_plan(config).groups) < 40e6
+
+
+def test_harmonics_share_their_common_frequencies() -> None:
+    plan = hcqt_plan(HcqtConfig(), RATE)
+    assert plan.frequencies_hz.size == (6 + 3) * 60 + 2 * 360
+    for offset, h in zip(plan.offsets, HcqtConfig().harmonics, strict=True):
+        np.testing.assert_allclose(
+            plan.frequencies_hz[offset : offset + 360], h * HcqtConfig().frequencies_hz
+        )
+
+
+def test_bins_above_half_the_rate_are_zero_and_the_others_unchanged() -> None:
+    audio = np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    low = hcqt(audio, HcqtConfig((5,))).values[0]
+    high = hcqt(audio, HcqtConfig((10,))).values[0]
+    np.testing.assert_allclose(high[:300], low[60:], atol=1e-5)
+    assert high[300:304].max() > 0 and np.all(high[310:] == 0)
+
+
+def test_cqt_is_harmonic_one() -> None:
+    audio, config = music(2.0), HcqtConfig()
+    assert cqt(audio, config).values.shape == (1, 360, 87)
+    np.testing.assert_allclose(
+        cqt(audio, config).values[0], hcqt(audio, config).values[1], atol=1e-5
+    )
+
+
+def test_chroma_names_the_pitch_class_in_every_octave() -> None:
+    for midi in (45, 57, 69, 81):
+        feature = chroma(tone(440 * 2 ** ((midi - 69) / 12), 2.0))
+        assert feature.values.shape == (1, 12, 87) and feature.frequencies is None
+        middle = feature.values[0, :, 43]
+        assert middle[9] == 1.0 and np.delete(middle, 9).max() < 0.2
+    triad = chroma(tone(261.63, 3) + tone(329.63, 3) + tone(392.0, 3)).values[0, :, 64]
+    assert set(np.argsort(triad)[-3:]) == {0, 4, 7}
+    assert np.all(chroma(np.zeros(RATE)).values == 0)
+
+
+def test_log_mel_equals_librosa() -> None:
+    import librosa
+
+    audio = music(2.0)
+    for options in ({}, {"n_bands": 64, "window_samples": 1024, "hop_samples": 256}):
+        feature = log_mel(audio, RATE, **options)
+        power = librosa.feature.melspectrogram(
+            y=audio,
+            sr=RATE,
+            n_mels=options.get("n_bands", 128),
+            n_fft=options.get("window_samples", 2048),
+            hop_length=options.get("hop_samples", 512),
+        )
+        np.testing.assert_allclose(feature.values[0], np.log(1 + 10000 * power), rtol=1e-5)
+        assert feature.times.size == feature.values.shape[-1]
+    assert log_mel(audio[:100], RATE).values.shape == (1, 128, 1)
+    assert np.all(log_mel(np.zeros(4000), RATE).values == 0)
+    nearest = np.abs(log_mel(audio, RATE).frequencies - 1000).argmin()
+    assert log_mel(tone(1000, 1.0), RATE).values[0, :, 20].argmax() == nearest
+
+
+def test_waveform_has_a_time_per_sample() -> None:
+    feature = waveform([0.0, 0.5, -0.5], 2)
+    np.testing.assert_array_equal(feature.values, np.float32([[0.0, 0.5, -0.5]]))
+    np.testing.assert_array_equal(feature.times, [0.0, 0.5, 1.0])
+
+
+@pytest.mark.parametrize("function", [hcqt, cqt, chroma, lambda x: log_mel(x, RATE)])
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        (np.array([0.0, np.nan, 0.0]), "nan at sample 1"),
+        (np.array([0.0, 0.0, np.inf]), "inf at sample 2"),
+        (np.zeros(0), "no samples"),
+        (np.zeros((2, 100)), r"\(2, 100\)"),
+        (np.zeros(100, dtype=np.int16), "int16"),
+    ],
+)
+def test_bad_audio_is_found_at_the_door(function, audio: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        function(audio)
+
+
+def test_large_finite_audio_is_no_error() -> None:
+    assert np.isfinite(waveform(np.full(4, 3e38), RATE).values).all()
+
+
+def test_a_wrong_rate_is_found_at_the_door() -> None:
+    with pytest.raises(DataError, match="44100"):
+        hcqt(np.zeros(100), sample_rate=44100)
+    for rate in (0, -1, np.nan, None):
+        with pytest.raises(DataError, match="sample rate"):
+            waveform(np.zeros(3), rate)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"harmonics": ()}, {"harmonics": (0.0,)}, {"bins_per_semitone": 0}, {"hop_samples": 1.5}],
+)
+def test_an_impossible_configuration_is_refused(change: dict) -> None:
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        replace(HcqtConfig(), **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"patch_frames": 10.5}, {"patch_frames": np.nan}, {"hop_frames": 0}, {"hop_frames": True}],
+)
+def test_a_length_that_is_no_number_of_frames_is_refused(change: dict) -> None:
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        patches(100, **({"patch_frames": 50, "hop_frames": 50} | change))
+
+
+@pytest.mark.parametrize(
+    "change", [{"n_bands": 0}, {"n_bands": 2.5}, {"window_samples": -1}, {"hop_samples": 0}]
+)
+def test_a_log_mel_of_nothing_is_refused(change: dict) -> None:
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        log_mel(np.zeros(1000), 22050, **change)
+
+
+@pytest.mark.parametrize("n_frames", [0, 1, 49, 50, 51, 99, 100, 101, 120])
+@pytest.mark.parametrize("hop_frames", [1, 20, 25, 50])
+def test_patches_keep_every_frame(n_frames: int, hop_frames: int) -> None:
+    spans = patches(n_frames, patch_frames=50, hop_frames=hop_frames)
+    covered = np.zeros(n_frames, dtype=bool)
+    for start, stop in spans:
+        assert start < stop <= n_frames
+        covered[start:stop] = True
+    assert covered.all()
+    lengths = spans[:, 1] - spans[:, 0]
+    assert np.all(lengths[:-1] == 50) and np.all(np.diff(spans[:, 0]) == hop_frames)
+    assert len(spans) < 2 or spans[-2, 1] < n_frames  # the last one is needed
+
+
+def test_patches_that_would_skip_frames_are_refused() -> None:
+    assert patches(101, patch_frames=50, hop_frames=50).tolist() == [[0, 50], [50, 100], [100, 101]]
+    for patch_frames, hop_frames in ((50, 51), (50, 0), (0, 0)):
+        with pytest.raises(ConfigError, match="patch"):
+            patches(100, patch_frames=patch_frames, hop_frames=hop_frames)
