@@ -16,7 +16,7 @@ from torch import nn
 from dl101.errors import ConfigError, ShapeError
 from dl101.nn.factory import ACTIVATIONS, LAYER_TYPES, CatWith, build_model, read_model
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "parameter_counts.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "parameter_counts.json").read_text())
 
 
 def spec_of(*groups: str, name: str = "test") -> dict:

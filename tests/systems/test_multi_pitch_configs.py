@@ -16,7 +16,7 @@ from dl101.nn.factory import Network, build_model
 
 FOLDER = Path(dl101.__file__).parent / "configs" / "multi_pitch"
 MODELS = ("conv2d", "depthwise", "resnet", "convnext", "unet", "tall", "dilated")
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "parameter_counts.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "parameter_counts.json").read_text())
 HCQT, CQT = (6, 360, 64), (1, 360, 64)
 
 
