@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shlex
 import sys
 import tempfile
@@ -90,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     experiment.set_defaults(run=_experiment)
 
     train = commands.add_parser("train", help="train a system, score it, record the result")
-    train.add_argument("config", help="multi_pitch, or the path of a YAML file like it")
+    train.add_argument("system", help="its name, for example multi_pitch")
+    train.add_argument("--config", help="a YAML file (default: the one that ships with dl101)")
     train.add_argument("--scale", choices=("lab", "full"), default="lab")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument(
@@ -236,7 +236,7 @@ def _check_results(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     from dl101 import config
     from dl101.data.cache import check_writable
-    from dl101.systems import multi_pitch as system
+    from dl101.training import protocol
 
     if options.resume and not options.run_dir:
         raise ConfigError(
@@ -245,41 +245,52 @@ def _train(options: argparse.Namespace) -> None:
             expected="the folder of the run to go on with",
             hint="add --run-dir FOLDER, the same as when the run was begun",
         )
-    settings = system.load_config(options.config, scale=options.scale, settings=options.set)
+    module = protocol.find(options.system)
+    settings = protocol.load_config(
+        module.Config, options.config or options.system, scale=options.scale, settings=options.set
+    )
     _check_results(options)
     for path in (options.weights, options.run_dir and options.run_dir / "run.json"):
         if path:
             check_writable(path)
-    system.build(settings)  # a model that cannot be built is found before the data are prepared
-    tracks = system.load_tracks(settings, accept_restricted=options.accept_restricted)
+    module.build(settings)  # a model that cannot be built is found before the data are prepared
+    tracks = module.load_tracks(settings, accept_restricted=options.accept_restricted)
     with tempfile.TemporaryDirectory(prefix="dl101-") as temporary:
-        outcome = system.run(
+        trained = protocol.run(
+            module,
             settings,
             options.run_dir or temporary,
             seed=options.seed,
             resume=options.resume,
             tracks=tracks,
         )
-    if outcome.system.global_rank > 0:
+    if trained.system.global_rank > 0:
         return  # of several processes, the first reports
-    for name, value in outcome.mean.items():
+    for name, value in trained.evaluation.mean.items():
         print(f"{name:18} {value:.3f}")
-    print(f"threshold          {outcome.threshold:.2f}  (chosen on validation)")
-    print(f"training           {outcome.fit.wall_time_s:.0f} s, {len(outcome.fit.history)} epochs")
+    for name, value in trained.evaluation.chosen.items():
+        print(f"{name:18} {value:.2f}  (chosen on validation)")
+    print(f"training           {trained.fit.wall_time_s:.0f} s, {len(trained.fit.history)} epochs")
     if options.weights:
         from dl101.training.checkpoints import save_weights
 
-        metadata = {
-            "variant": settings.variant,
-            "threshold": str(outcome.threshold),
-            "config": json.dumps(config.to_dict(settings)),
-        }
-        save_weights(outcome.system, options.weights, metadata)
+        chosen = {name: str(value) for name, value in trained.evaluation.chosen.items()}
+        metadata = {"variant": settings.variant, "config": json.dumps(config.to_dict(settings))}
+        save_weights(trained.system, options.weights, metadata | chosen)
         print(f"weights            {options.weights}")
     if options.results:
         from dl101.evaluation.results import save
 
-        save(options.results, _records(settings, outcome, tracks, options))
+        words = ["dl101", "train", options.system]
+        words += ["--config", str(options.config)] if options.config else []
+        words += ["--scale", options.scale, "--seed", str(options.seed)]
+        words += ["--set", *options.set] if options.set else []
+        command = shlex.join([*words, "--results", str(options.results)])
+        baselines = module.baselines(settings, tracks)
+        made = protocol.records(
+            options.system, settings, trained, baselines, seed=options.seed, command=command
+        )
+        save(options.results, made)
         print(f"recorded in        {options.results}")
 
 
@@ -312,59 +323,6 @@ def _lab_pack(options: argparse.Namespace) -> None:
         options.chapters, options.output, students=students, seed=options.seed
     ):
         print(f"{path}  {path.stat().st_size / 1e3:.0f} kB")
-
-
-def _records(settings, outcome, tracks, options) -> list:  # noqa: ANN001  types live in torch code
-    """Return the record of a run and those of the baselines on the same data."""
-    from dl101 import config
-    from dl101.data import source
-    from dl101.evaluation import multi_pitch, results
-    from dl101.systems import multi_pitch as system
-
-    harmonics = settings.feature.harmonics
-    common = {
-        "experiment": "multi_pitch",
-        "data": config.to_dict(settings.data)
-        | {"scale": settings.scale, "version": source.version(settings.data)},
-        "split": "test",
-        "n_items": len(tracks["test"]),
-    }
-    whole = config.to_dict(settings)
-    words = ["dl101", "train", str(options.config), "--scale", options.scale]
-    words += ["--seed", str(options.seed)] + (["--set", *options.set] if options.set else [])
-    command = shlex.join([*words, "--results", str(options.results)])
-    records = [
-        results.Record(
-            **common,
-            config=whole,
-            variant=settings.variant,
-            seed=options.seed,
-            metrics=outcome.mean | {"threshold": outcome.threshold},
-            command=command,
-            wall_time_s=round(outcome.fit.wall_time_s, 1),
-            n_parameters=sum(p.numel() for p in outcome.system.network.parameters()),
-            device=results.describe_device(str(outcome.system.device)),
-        )
-    ]
-    if len(harmonics) == 1:
-        return records  # the salience baseline needs several harmonics
-    baselines = system.score_baselines(tracks, harmonics, outcome.system.axis)
-    for name, (scores, threshold) in baselines.items():
-        metrics = multi_pitch.mean_over_tracks(list(scores.values()))
-        if math.isfinite(threshold):
-            metrics["threshold"] = threshold
-        records.append(
-            results.Record(
-                **common,
-                config={key: whole[key] for key in ("scale", "data", "feature")},
-                variant=name,
-                seed=0,
-                metrics=metrics,
-                command=command,
-                wall_time_s=0.0,
-            )
-        )
-    return records
 
 
 if __name__ == "__main__":

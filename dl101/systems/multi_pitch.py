@@ -6,13 +6,14 @@ network is described in YAML (``configs/multi_pitch/*.yaml``), everything else i
 :class:`MultiPitchConfig`, so each variant of the chapter is one parameter away from the others.
 
 The functions of this file are the chapter in order: :func:`load_config`, :func:`load_tracks`,
-:func:`build`, :func:`train`, :func:`predict`, :func:`tune_threshold`, :func:`evaluate`;
-:func:`run` does them all.
+:func:`build`, :func:`train`, :func:`predict`, :func:`tune_threshold`, :func:`evaluate`; those that
+every system has are listed in :class:`dl101.training.protocol.SystemModule`.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,10 +35,11 @@ from dl101.signal.cqt import HcqtConfig
 from dl101.systems import multi_pitch_data
 from dl101.systems.multi_pitch_data import AugmentationConfig, PitchTrack
 from dl101.targets import PitchAxis
-from dl101.training import batches, fit
+from dl101.training import fit, protocol
+from dl101.training.batches import PatchData, by_side
 from dl101.training.fit import FitResult, TrainingConfig
+from dl101.training.protocol import CONFIGS, Evaluation
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
 
 
@@ -60,45 +62,14 @@ class MultiPitchConfig(Settings):
         return name if self.augmentation is None else f"{name}-varied"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a run gives: the trained system, its threshold, and the scores of each test track."""
-
-    system: MultiPitchSystem
-    threshold: float
-    curve: list[dict[str, float]]
-    scores: dict[str, dict[str, float]]
-    fit: FitResult
-
-    @property
-    def mean(self) -> dict[str, float]:
-        """Return the mean of each score over the test tracks."""
-        return multi_pitch.mean_over_tracks(list(self.scores.values()))
+Config = MultiPitchConfig
 
 
 def load_config(
-    source: str | Path = "multi_pitch", *, scale: str = "lab", settings: Sequence[str] = ()
+    file: str | Path = "multi_pitch", *, scale: str = "lab", settings: Sequence[str] = ()
 ) -> MultiPitchConfig:
-    """Read a configuration: the shipped ``multi_pitch`` or the path of a YAML file like it.
-
-    Parameters
-    ----------
-    source
-        ``"multi_pitch"`` or a path.
-    scale
-        Which of the file's sections: ``"lab"`` or ``"full"``.
-    settings
-        Changes such as ``"model=unet"`` or ``"feature.harmonics=[1]"``.
-
-    Raises
-    ------
-    ConfigError
-        For a missing section, an unknown key or a value of the wrong type.
-    """
-    path = config.find(source, CONFIGS)
-    section = config.section(config.read_yaml(path), scale, f"configuration {path}")
-    mapping = config.override({"scale": scale, **section}, settings)
-    return config.build(MultiPitchConfig, mapping, where=f"{path.name}:{scale}")
+    """Read a configuration; see :func:`dl101.training.protocol.load_config`."""
+    return protocol.load_config(MultiPitchConfig, file, scale=scale, settings=settings)
 
 
 def load_tracks(
@@ -120,7 +91,7 @@ def load_tracks(
         n_tracks=settings.data.n_tracks,
         progress=progress,
     )
-    return batches.by_side(tracks)
+    return by_side(tracks)
 
 
 class MultiPitchSystem(fit.System):
@@ -176,6 +147,19 @@ def build(settings: MultiPitchConfig, *, seed: int = 0) -> MultiPitchSystem:
     return MultiPitchSystem(settings)
 
 
+def batches(
+    settings: MultiPitchConfig, tracks: Mapping[str, Sequence[PitchTrack]], *, seed: int = 0
+) -> PatchData:
+    """Return patches of the training side, shuffled, and of the validation side, in order."""
+    return PatchData(
+        tracks,
+        patch_frames=settings.data.patch_frames,
+        batch_size=settings.training.batch_size,
+        seed=seed,
+        num_workers=settings.training.num_workers,
+    )
+
+
 def train(
     system: MultiPitchSystem,
     tracks: Mapping[str, Sequence[PitchTrack]],
@@ -186,21 +170,13 @@ def train(
     progress: bool = True,
 ) -> FitResult:
     """Train on the training side, watch the validation side, keep the best weights."""
-    data = batches.PatchData(
-        tracks,
-        patch_frames=system.settings.data.patch_frames,
-        batch_size=system.settings.training.batch_size,
-        seed=seed,
-        num_workers=system.settings.training.num_workers,
-    )
-    settings = system.settings
-    description = {"config": config.to_dict(settings), "data": source.version(settings.data)}
-    return fit.fit(
+    return protocol.train(
+        sys.modules[__name__],
         system,
-        data,
+        system.settings,
+        tracks,
         run_dir,
         seed=seed,
-        description=description,
         resume=resume,
         progress=progress,
     )
@@ -253,20 +229,31 @@ def tune_threshold(
     return multi_pitch.best_threshold(curve), curve
 
 
-def evaluate(
+def score(
     saliences: Sequence[NDArray],
     tracks: Sequence[PitchTrack],
     axis: PitchAxis,
     threshold: float,
-) -> dict[str, dict[str, float]]:
+) -> Evaluation:
     """Return the scores of each track, by ``mir_eval`` on the annotation's time base."""
-    return {
+    scores = {
         track.key: multi_pitch.score_track(
             track.reference,
             multi_pitch.from_probabilities(values, axis, track.times_s, threshold),
         )
         for track, values in zip(tracks, saliences, strict=True)
     }
+    return Evaluation(scores, {"threshold": threshold})
+
+
+def evaluate(system: MultiPitchSystem, tracks: Mapping[str, Sequence[PitchTrack]]) -> Evaluation:
+    """Choose the threshold on the validation side and score the test side."""
+    said = {
+        side: [predict(system, track.input) for track in tracks[side]]
+        for side in ("validation", "test")
+    }
+    threshold, _ = tune_threshold(said["validation"], tracks["validation"], system.axis)
+    return score(said["test"], tracks["test"], system.axis, threshold)
 
 
 def salience_baseline(
@@ -276,37 +263,19 @@ def salience_baseline(
     return [multi_pitch.harmonic_sum(track.input, harmonics) for track in tracks]
 
 
-def score_baselines(
-    tracks: Mapping[str, Sequence[PitchTrack]], harmonics: Sequence[float], axis: PitchAxis
-) -> dict[str, tuple[dict[str, dict[str, float]], float]]:
-    """Return the test scores of each track, and the threshold, of salience and of silence.
+def baselines(
+    settings: MultiPitchConfig, tracks: Mapping[str, Sequence[PitchTrack]]
+) -> dict[str, Evaluation]:
+    """Return the scores of salience and of silence; none where one channel leaves nothing to add.
 
     Salience is treated as fairly as a network: its threshold is chosen on the validation side.
     """
-    sides = ("validation", "test")
-    salience = {side: salience_baseline(tracks[side], harmonics) for side in sides}
+    harmonics, axis = settings.feature.harmonics, PitchAxis.of(settings.feature)
+    if len(harmonics) == 1:
+        return {}
+    salience = {side: salience_baseline(tracks[side], harmonics) for side in ("validation", "test")}
     level, _ = tune_threshold(salience["validation"], tracks["validation"], axis)
     return {
-        name: (evaluate(salience["test"], tracks["test"], axis, threshold), threshold)
+        name: score(salience["test"], tracks["test"], axis, threshold)
         for name, threshold in (("salience", level), ("silence", math.inf))
     }
-
-
-def run(
-    settings: MultiPitchConfig,
-    run_dir: Path | str,
-    *,
-    seed: int = 0,
-    resume: bool = False,
-    tracks: Mapping[str, Sequence[PitchTrack]] | None = None,
-    progress: bool = True,
-) -> Outcome:
-    """Load, build, train, choose the threshold on validation, score the test side."""
-    system = build(settings, seed=seed)  # a model that cannot be built is found before the data
-    tracks = tracks or load_tracks(settings, progress=progress)
-    fitted = train(system, tracks, run_dir, seed=seed, resume=resume, progress=progress)
-    validation = [predict(system, track.input) for track in tracks["validation"]]
-    threshold, curve = tune_threshold(validation, tracks["validation"], system.axis)
-    test = [predict(system, track.input) for track in tracks["test"]]
-    scores = evaluate(test, tracks["test"], system.axis, threshold)
-    return Outcome(system, threshold, curve, scores, fitted)
