@@ -2,7 +2,9 @@
 
 A module imports only from a layer above its own or from a sibling in the same layer, by the name of
 the module that defines what it needs. LAYERS is the contract: a new module must be given its place
-here. A trailing ``*`` stands for every module of a folder.
+here. A trailing ``*`` stands for every module of a folder and below it; a module that is named
+stands where it is named. So the engine of exercises stands above the chapters that declare some,
+and the rest of ``lab`` below them: ``lab.checks`` finds a chapter's by its name.
 """
 
 from __future__ import annotations
@@ -54,9 +56,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "training": ("batches", "streaming", "training"),
     "systems": ("systems.*",),
     "experiments": ("experiments.*",),
-    "surface": ("lab.*", "lab.exercises.*", "cli"),
+    "exercises": ("lab.exercise",),
+    "chapters": ("chapters.*",),
+    "surface": ("lab.*", "cli"),
 }
-WITHOUT_TORCH = ("foundations", "data to arrays", "arrays to judgement")
+WITHOUT_TORCH = ("foundations", "data to arrays", "arrays to judgement", "exercises", "chapters")
 TORCH_PACKAGES = {"torch", "torchaudio", "lightning", "pytorch_lightning", "torchmetrics"}
 MAX_SYSTEM_LINES = 300
 
@@ -77,10 +81,9 @@ PACKAGES = {name for name, path in MODULES.items() if path.name == "__init__.py"
 def layer_of(module: str) -> str | None:
     """Return the layer of a module, or None when it has no place in LAYERS."""
     name = module.removeprefix("dl101.")
-    for layer, entries in LAYERS.items():
-        if name in entries or f"{name.rpartition('.')[0]}.*" in entries:
-            return layer
-    return None
+    folders = [name[:i] for i, letter in enumerate(name) if letter == "."]
+    places = {name, *(f"{folder}.*" for folder in folders)}
+    return next((layer for layer, entries in LAYERS.items() if places & set(entries)), None)
 
 
 def imports(path: Path) -> Iterator[tuple[str, str | None]]:

@@ -37,6 +37,7 @@ from typing import IO, Any
 from dl101.data.cache import replacing
 from dl101.errors import ConfigError, Dl101Error
 from dl101.lab import checks, pack
+from dl101.lab.exercise import Exercise
 
 TIMEOUT_S = 120.0
 STARTUP_S = 180.0  # importing everything on a cold, slow disk
@@ -442,14 +443,16 @@ class _Judge:
     def __init__(self, answers: Mapping[str, str], tell: Callable[..., None]) -> None:
         self.answers, self.tell = answers, tell
         self.passed: set[str] = set()
-        for name in answers:
-            checks.find(name)  # imports what the checks need, so that it is guarded
+        asked = [checks.find(name) for name in answers]  # imports what the checks need
         checks.check = self.check
+        modules = [
+            module for key, module in list(sys.modules.items()) if key.partition(".")[0] in GUARDED
+        ]
+        kinds = {each for kind in map(type, asked) for each in kind.__mro__ if each is not object}
         self.guarded = [
-            (module, name, value, getattr(value, "__code__", None))
-            for key, module in list(sys.modules.items())
-            if key.partition(".")[0] in GUARDED
-            for name, value in list(vars(module).items())
+            (owner, name, value, getattr(value, "__code__", None))
+            for owner in (*modules, *kinds, *asked)
+            for name, value in list(vars(owner).items())
             if callable(value)
         ]
 
@@ -483,13 +486,15 @@ class _Judge:
 
     def _put_back(self) -> None:
         """Undo replacements of guarded functions, and of their code."""
-        for module, name, value, code in self.guarded:
-            if vars(module).get(name) is not value:
-                setattr(module, name, value)
-                self.tell(replaced=f"{module.__name__}.{name}")
+        for owner, name, value, code in self.guarded:
+            what = f"{getattr(owner, '__name__', None) or owner.title}.{name}"
+            if vars(owner).get(name) is not value:
+                put = object.__setattr__ if isinstance(owner, Exercise) else setattr
+                put(owner, name, value)
+                self.tell(replaced=what)
             if code is not None and value.__code__ is not code:
                 value.__code__ = code
-                self.tell(replaced=f"the code of {module.__name__}.{name}")
+                self.tell(replaced=f"the code of {what}")
 
 
 def _cut_network() -> None:

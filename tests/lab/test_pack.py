@@ -236,9 +236,12 @@ def test_printed_and_replaced_verdicts_do_not_count(hand_in):
     """A fake check, a patched library and a patched judge: no exercise is passed by them."""
     tricks = (
         "print('Right. Exercise multi_pitch.1, from notes to targets')\n"
-        "import numpy as np, dl101.lab.checks as c, dl101.lab.exercises.multi_pitch as m\n"
+        "import numpy as np, dl101.lab.checks as c\n"
+        "import dl101.chapters.multi_pitch.exercises as m\n"
         "c.grade = lambda *a: c.Verdict(True, 'fine')\n"
         "m._right_scores.__code__ = (lambda *a: None).__code__\n"
+        "type(c.find('multi_pitch.2')).grade = lambda *a: 'fine'\n"
+        "object.__setattr__(c.find('multi_pitch.2'), 'right', lambda *a: (1.0, 1.0, 1.0))\n"
         "np.allclose = np.array_equal = lambda *a, **k: True\n"
         "def check(*a): print('Right.')"
     )
@@ -254,7 +257,10 @@ def test_printed_and_replaced_verdicts_do_not_count(hand_in):
     assert points(report) == [0, 0, 0]
     assert report.marks[1].message.startswith("Not yet")
     assert "numpy.allclose" in " ".join(report.notes)
-    assert "code of dl101.lab.exercises.multi_pitch._right_scores" in " ".join(report.notes)
+    notes = " ".join(report.notes)
+    assert "code of dl101.chapters.multi_pitch.exercises._right_scores" in notes
+    assert "Function.grade" in notes
+    assert "precision, recall and accuracy by hand.right" in notes
 
 
 CRASHES = {

@@ -1,0 +1,1 @@
+"""The chapter on features at speed."""

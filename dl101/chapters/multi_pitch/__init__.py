@@ -1,0 +1,1 @@
+"""The chapter on multi-pitch estimation."""
