@@ -381,7 +381,8 @@ def read(result: Any, like: Any) -> Any:
     if isinstance(like, list):
         return [read(part, like[0]) if like else part for part in result]
     if like is None or isinstance(like, str):
-        return result
+        value = _plain(result)
+        return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
     values = _numbers(result)
     if isinstance(like, np.ndarray):
         return values

@@ -16,6 +16,7 @@ from dl101.evaluation import results
 from dl101.systems import multi_pitch as system
 from dl101.systems.multi_pitch_data import PitchTrack
 from dl101.targets import PitchAxis
+from dl101.training import protocol
 
 MODELS = sorted(path.stem for path in (system.CONFIGS / "multi_pitch").glob("*.yaml"))
 # as small as still makes sense: an octave and a half in the middle, one bin per semitone
@@ -85,7 +86,7 @@ def test_a_model_that_cannot_be_built_is_found_before_the_data(content, tmp_path
     (tmp_path / "mine.yaml").write_text(content)
     settings = system.load_config(settings=[f"model={tmp_path / 'mine'}"])
     with pytest.raises(Dl101Error, match=r"mine\.yaml"):
-        system.run(settings, tmp_path, progress=False)
+        protocol.run(system, settings, tmp_path, progress=False)
 
 
 @pytest.mark.parametrize("dataset", ["tags", "covers"])
@@ -147,8 +148,8 @@ def test_threshold_belongs_to_the_tracks_it_was_given():
     threshold, curve = system.tune_threshold([salience], [track], axis)
     assert threshold == 0.45
     assert max(point["accuracy"] for point in curve) == 1
-    assert system.evaluate([salience], [track], axis, threshold)["a"]["accuracy"] == 1
-    assert system.evaluate([salience], [track], axis, 0.2)["a"]["precision"] == 0.5
+    assert system.score([salience], [track], axis, threshold).scores["a"]["accuracy"] == 1
+    assert system.score([salience], [track], axis, 0.2).scores["a"]["precision"] == 0.5
 
 
 def test_inputs_of_training_are_varied_if_asked_those_of_validation_never(settings, tracks):
@@ -175,7 +176,7 @@ def test_inputs_of_training_are_varied_if_asked_those_of_validation_never(settin
 def test_run_learns_and_is_reproducible(tracks, tmp_path, more):
     settings = system.load_config("multi_pitch", settings=[*TINY, *more])
     outcomes = [
-        system.run(settings, tmp_path / name, seed=1, tracks=tracks, progress=False)
+        protocol.run(system, settings, tmp_path / name, seed=1, tracks=tracks, progress=False)
         for name in "ab"
     ]
     losses = [row["train_loss"] for row in outcomes[0].fit.history]

@@ -92,7 +92,7 @@ NOISE = Function(
     },
     symptoms={
         "You return the noise alone: add it to the audio.": (
-            lambda got, right, audio, noise, snr: _factor(got, noise) is not None,
+            lambda got, right, audio, noise, snr: _factor(got, noise),
             lambda audio, noise, snr: np.sqrt(_power(audio) / _power(noise)) * noise,
         ),
         "Your result is not the audio plus a multiple of the noise. Leave the audio as it is, and "
@@ -365,6 +365,10 @@ MASKS = Behaviour(
         "Nothing is masked.": (
             lambda seen: not seen.changed.any(),
             lambda batch, max_bands, rng: batch,
+        ),
+        "Every value is changed: outside its stripe, an item stays what it was.": (
+            lambda seen: seen.changed.all(),
+            lambda batch, max_bands, rng: _mask()(batch, max_bands, rng) - batch.mean(),
         ),
         "Another generator gives the same masks: draw from rng, which is passed in, not from "
         "one that you seed yourself.": (

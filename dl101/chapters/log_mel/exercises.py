@@ -188,8 +188,8 @@ SHAPE = Function(
             lambda y, k: _shape(y, k - 1),
         ),
     },
-    differs="In a hidden case coefficient {at[0]} + 1 of frame {at[1]} should be {right:.4g} and "
-    "is {got:.4g}. Coefficient n is sqrt(2 / B) times the sum over b of "
+    differs="In a hidden case row {at[0]} (counted from 0) of frame {at[1]} should be {right:.4g} "
+    "and is {got:.4g}. Coefficient n is sqrt(2 / B) times the sum over b of "
     "y[b] cos(pi n (b + 1/2) / B).",
     praise="The shape of the spectrum without its level: coefficients 1 to n.",
 )

@@ -81,8 +81,8 @@ ALIAS = Function(
             lambda f, r: 0.0 if f == r / 2 else waveforms.alias_hz(f, r),
         ),
     },
-    differs="A tone of {0:.0f} Hz sampled at {1:.0f} Hz is heard at {right:.0f} Hz; yours is "
-    "{got:.0f} Hz. Measure the distance to the nearest multiple of the sample rate.",
+    differs="A tone of {0:.0f} Hz sampled at {1:.0f} Hz is heard at {right:g} Hz; yours is "
+    "{got:.8g} Hz. Measure the distance to the nearest multiple of the sample rate.",
     praise="Every tone lands at its distance from the nearest multiple of the sample rate.",
 )
 
@@ -220,6 +220,8 @@ def _gain(before: NDArray, after: NDArray) -> float | None:
 
 def _differing_level(got: Sides, right: Sides, *case: Any) -> str:
     of_train, of_test = map(_gain, case[:2], got)
+    if of_train < 0:
+        return "Your gain is negative, which turns the waveform over: an RMS is positive."
     if not np.isclose(of_train, of_test, rtol=1e-6):
         return (
             f"In a hidden case training is multiplied by {of_train:.3g} and test by {of_test:.3g}. "
