@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LIMIT_BYTES = 120_000
-FINE_BYTES = 50_000  # up to here, a figure may have more pixels than the page shows
+FINE_BYTES = 36_000  # up to here, a figure may have more pixels than the page shows
 # largest size of the sounds, in bytes a second, for each step of PICTURE_QUALITY
 SOUND_QUALITY = (3_500, 3_500, 3_500, 3_000, 3_000, 3_000)
 

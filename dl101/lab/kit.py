@@ -272,7 +272,7 @@ _SCRIPT = r"""
       if (announce && deck) deck.changed();
     }
     for (const {input} of inputs) input.addEventListener('input', () => draw(true));
-    image.parentNode.after(box, ...(deck ? [deck.node] : []), status);
+    (image.closest('.dl101-wide') || image).after(box, ...(deck ? [deck.node] : []), status);
     draw(false);
     figure.dl101 = {state, deck};
     if (figure.dataset.live) preferLive(figure);

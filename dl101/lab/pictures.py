@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 PICTURE_QUALITY = (
     (144, 64, 75),
     (120, 64, 70),
-    (96, 40, 58),
-    (96, 32, 50),
-    (96, 24, 42),
+    (96, 40, 52),
+    (96, 32, 46),
+    (96, 24, 40),
     (80, 24, 35),
 )
 PAGE_LEVEL = 2  # the first step with no more pixels than the page shows

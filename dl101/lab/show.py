@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dl101.lab.costs import LayerCost
 
-FIGURE_LIMIT_BYTES = 18_000  # 24 kB once written in base64
+FIGURE_LIMIT_BYTES = 15_000  # 20 kB once written in base64
 
 # The book's dark theme puts a light box behind every HTML output that it does not know; ours take
 # the page's own colours instead. Elsewhere the selectors match nothing.

@@ -112,7 +112,8 @@ class System(L.LightningModule):
         """Return the loss to minimise, and log it."""
         loss = self.loss(batch)
         n = len(next(iter(batch.values())))
-        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=n)
+        options = {"on_step": False, "on_epoch": True, "prog_bar": True, "sync_dist": True}
+        self.log("train_loss", loss, batch_size=n, **options)
         return loss
 
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
