@@ -192,7 +192,7 @@ def _under_cursor(fig: Figure, alt: str, duration_s: float) -> str:
     left, width = places[0].x0, places[0].width
     top, bottom = 1 - max(place.y1 for place in places), min(place.y0 for place in places)
     width_px = round(96 * fig.get_size_inches()[0])
-    uri = data_uri("image/webp", encode_picture(fig, level=1))
+    uri = data_uri("image/webp", encode_picture(fig, level=2))
     pyplot.close(fig)
     return (
         f'<div class="dl101-spectrum" data-left="{left:.4f}" data-width="{width:.4f}">'

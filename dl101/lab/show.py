@@ -270,7 +270,7 @@ def shape_table(
     if frequency_axis is not None:
         bins = [r.field for r in layer_rows(network, input_shape, time_axis=frequency_axis)]
         cells, columns = _narrow(rows, bins, input_shape)
-        standard += " The last column: how many bins × frames of the input a cell depends on"
+        standard += " Work: millions of multiply-adds. Sees: bins × frames of the input, for a cell"
         last = rows[-1].field
         known = step_ms is not None and last is not None
         standard += f"; {last} frames are {_ms(last * step_ms)} ms." if known else "."
@@ -297,20 +297,21 @@ def _narrow(
 ) -> tuple[list[list[object]], list[str]]:
     """Return the cells and headings of a table that fits a column of prose, or a phone."""
 
-    def seen(*sizes: int | None) -> str:
-        return " × ".join("?" if size is None else str(size) for size in sizes)
+    def sizes(*values: int | None) -> str:
+        return "×".join("?" if value is None else str(value) for value in values)
 
-    cells: list[list[object]] = [["input", None, _shape(input_shape), None, None, seen(1, 1)]]
+    def millions(multiply_adds: int) -> str:
+        return f"{multiply_adds / 1e6:.1f}" if multiply_adds else "0"
+
+    cells: list[list[object]] = [["input", None, sizes(*input_shape), None, None, sizes(1, 1)]]
     for row, n_bins in zip(rows, bins, strict=True):
         place = re.sub(r"(block|sequential|layer)_", "", row.layer)
-        kind = row.type.removeprefix("Activation ")
-        millions = row.multiply_adds / 1e6
-        fields = seen(n_bins, row.field)
-        cells.append([place, kind, _shape(row.output_shape), row.parameters, millions, fields])
-    total = sum(row.multiply_adds for row in rows) / 1e6
+        kind, work = row.type.removeprefix("Activation "), millions(row.multiply_adds)
+        output, seen = sizes(*row.output_shape), sizes(n_bins, row.field)
+        cells.append([place, kind, output, row.parameters, work, seen])
+    total = millions(sum(row.multiply_adds for row in rows))
     cells.append(["all", None, None, sum(row.parameters for row in rows), total, None])
-    headings = ["place", "layer", "output", "parameters", "multiply-adds (millions)", "sees"]
-    return cells, headings
+    return cells, ["place", "layer", "output", "parameters", "work", "sees"]
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -164,6 +164,24 @@ def test_figures_have_alternative_text(notebook: NotebookNode) -> None:
     assert not silent, "give these cells the metadata mystnb: image: alt"
 
 
+def test_a_task_begins_with_a_sound(path: Path, notebook: NotebookNode) -> None:
+    """At most ten lines of code that the book shows come before the first player."""
+    if path.parent.name != "tasks":
+        return
+    n_visible = 0
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        outputs = "".join(out.get("data", {}).get("text/html", "") for out in cell.outputs)
+        if not {"setup", "hide-input"} & set(cell.metadata.get("tags", [])):
+            n_visible += len([line for line in cell.source.splitlines() if line.strip()])
+        if "data:audio/" in outputs:
+            break
+    else:
+        pytest.fail("no sound at all")
+    assert n_visible <= 10, f"{n_visible} lines of code before the first sound"
+
+
 def test_tasks_print_their_scores(path: Path, notebook: NotebookNode) -> None:
     if path.parent.name == "tasks":
         assert scores(notebook), "tag the cell that prints the scores with `scores`"
