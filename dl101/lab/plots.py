@@ -355,7 +355,8 @@ def scores_by_variant(
     metric
         Which of the records' metrics.
     baselines
-        Scores to compare with, drawn as labelled vertical lines.
+        Scores to compare with, drawn as labelled vertical lines; one that is further from the runs
+        than twice their range stands in the legend alone.
 
     Raises
     ------
@@ -402,8 +403,14 @@ def scores_by_variant(
             linestyle="none",
             label="mean ± standard deviation" if first else None,
         )
+    every = [value for values in groups.values() for value in values]
+    # what lies further off would squeeze the runs, and is only named
+    reach = 2 * (max(every) - min(every)) or np.inf
     for (name, value), (_, style) in zip((baselines or {}).items(), LINES[1:] * 2, strict=False):
-        ax.axvline(value, color="0.35", linestyle=style, linewidth=1.2, label=name)
+        if min(every) - reach <= value <= max(every) + reach:
+            ax.axvline(value, color="0.35", linestyle=style, linewidth=1.2, label=name)
+        else:
+            ax.plot([], [], " ", label=f"off the axis: {name}, {value:.2f}")
     ax.set(xlabel=metric.replace("_", " "), ylim=(len(groups) - 0.5, -0.5))
     ax.set_yticks(range(len(groups)), list(groups))
     ax.grid(axis="x", color="0.9")

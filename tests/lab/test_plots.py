@@ -155,6 +155,15 @@ def test_scores_show_every_run_the_mean_and_the_spread(ax):
         plots.scores_by_variant(ax, [], metric="accuracy")
 
 
+def test_a_far_baseline_is_named_and_does_not_squeeze_the_runs(ax):
+    records = [record("hcqt", s, 0.6 + 0.02 * s) for s in range(3)]
+    baselines = {"salience": 0.54, "silence": 0.0}
+    plots.scores_by_variant(ax, records, metric="accuracy", baselines=baselines)
+    low, high = ax.get_xlim()
+    assert 0.5 < low < 0.54 and 0.64 < high < 0.7
+    assert {"salience", "off the axis: silence, 0.00"} <= set(legend(ax))
+
+
 def test_the_style_is_one_that_matplotlib_knows_and_leaves_nothing_else_changed():
     import matplotlib
 
