@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dl101 import targets
+from dl101.config import Ascending, Probability, Range, Settings
 from dl101.data import feature_cache, pair, pyjama, splits
 from dl101.data.audiofile import resample
 from dl101.errors import DataError
@@ -26,6 +28,7 @@ from dl101.progress import progress as show_progress
 from dl101.signal import cqt, feature
 from dl101.units import db_to_amplitude
 
+Decibels = Annotated[float, Range(at_least=-200, at_most=200)]
 COMPRESSION = 10_000  # what is 80 dB below full scale becomes visible
 
 
@@ -71,7 +74,7 @@ def network_input(
 
 
 @dataclass(frozen=True)
-class AugmentationConfig:
+class AugmentationConfig(Settings):
     """How the inputs of training are varied: level and noise floor, anew for each patch.
 
     Attributes
@@ -86,11 +89,11 @@ class AugmentationConfig:
         lowers the noise floor and keeps the peaks), and the share of patches that are so changed.
     """
 
-    level_db: tuple[float, float] = (-38.0, 6.0)
-    noise_db: tuple[float, float] = (-90.0, -45.0)
-    noise_share: float = 0.5
-    expansion: float = 1.6
-    expansion_share: float = 0.35
+    level_db: Annotated[tuple[Decibels, Decibels], Ascending()] = (-38.0, 6.0)
+    noise_db: Annotated[tuple[Decibels, Decibels], Ascending()] = (-90.0, -45.0)
+    noise_share: Probability = 0.5
+    expansion: Annotated[float, Range(at_least=1, at_most=10)] = 1.6
+    expansion_share: Probability = 0.35
 
 
 def augment(compressed: Tensor, config: AugmentationConfig, rng: np.random.Generator) -> Tensor:
