@@ -118,12 +118,12 @@ class Function(Exercise):
     differs
         What is said when no hint fits. Either a text in which ``{0}``, ``{1}``, ... stand for the
         arguments of the smallest case, ``{got}`` and ``{right}`` for the first value that differs
-        and ``{at}`` for its place; or a function of (got, right, *arguments) that returns a text.
+        and ``{at}`` for its place; or a function of ``(got, right, *arguments)`` that returns a text.
     mistakes
         By hint: the code that makes this mistake, or several that make the same. It returns None
         where it comes to no result; there an answer may be anything.
     symptoms
-        By hint: a predicate of (got, right, *arguments), and an answer that shows it.
+        By hint: a predicate of ``(got, right, *arguments)``, and an answer that shows it.
     edges
         By hint: the arguments of a special case, and an answer that fails there. The hint is for
         what none of the mistakes explains, and may have fields like ``differs``.
