@@ -54,6 +54,7 @@ def section(name: str, path: Path) -> str:
         f".. currentmodule:: {name}",
         "",
         ".. autosummary::",
+        "   :nosignatures:",
         "",
         *(f"   {n}" for n in names),
     ]
@@ -92,6 +93,43 @@ def _matches(name: str, pattern: str) -> bool:
     return same_depth and fnmatch(name, pattern)
 
 
+class _Shorter(ast.NodeTransformer):
+    """Write ``...`` for what is unpacked in an annotation or a default; Sphinx cannot read it."""
+
+    def visit_Starred(self, node: ast.Starred) -> ast.Constant:
+        return ast.Constant(...)
+
+
+def as_written(
+    app: Sphinx, what: str, name: str, obj: object, options: object, *signature: str | None
+) -> tuple[str, str | None] | None:
+    """Return the signature in the words of the source: what autodoc evaluates holds paths."""
+    module = getattr(obj, "__module__", None) or ""
+    if not module.startswith("dl101.") or what not in ("function", "method", "class"):
+        return None
+    body: list[ast.stmt] = ast.parse(modules()[module].read_text(encoding="utf-8")).body
+    node = None
+    for part in name.removeprefix(f"{module}.").split("."):
+        found = [n for n in body if getattr(n, "name", None) == part]
+        if not found:
+            return None  # inherited from another module
+        node, body = found[0], found[0].body
+    node = _Shorter().visit(node)
+    if isinstance(node, ast.FunctionDef):
+        arguments = node.args
+        if what == "method" and not any("static" in ast.unparse(d) for d in node.decorator_list):
+            del arguments.args[:1]
+        return f"({ast.unparse(arguments)})", node.returns and ast.unparse(node.returns)
+    init = next((n for n in node.body if getattr(n, "name", None) == "__init__"), None)
+    if init is not None:
+        del init.args.args[:1]
+        return f"({ast.unparse(init.args)})", None
+    if not any("dataclass" in ast.unparse(d) for d in node.decorator_list):
+        return None
+    fields = [ast.unparse(n) for n in node.body if isinstance(n, ast.AnnAssign)]
+    return f"({', '.join(fields)})", None
+
+
 def own_labels(
     app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:
@@ -101,8 +139,20 @@ def own_labels(
     lines[:] = [re.sub(r"(?<!\w)\[(\d+)\](?=_|\s)", rf"[{prefix}-\1]", line) for line in lines]
 
 
+def joined_names(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Keep names that share a description together: Sphinx takes ``a, b`` for a type and a name."""
+    lines[:] = [
+        line.replace(", ", ",\u2060") if re.fullmatch(r"\*{0,2}\w+(, \*{0,2}\w+)+", line) else line
+        for line in lines
+    ]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("source-read", expand)
+    app.connect("autodoc-process-docstring", joined_names, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", own_labels)
+    app.connect("autodoc-process-signature", as_written)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
