@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dl101 import __version__
 from dl101.data.cache import check_writable, fingerprint, replacing
-from dl101.errors import DataError
+from dl101.errors import DataError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -214,3 +215,67 @@ def summarise(records: Sequence[Record], metrics: Sequence[str]) -> list[dict[st
             row[f"{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
         rows.append(row)
     return rows
+
+
+class Measured:
+    """The records of one experiment, asked by variant and metric: what tables and sentences need.
+
+    Parameters
+    ----------
+    records
+        Runs that differ, variant by variant, in their seed only.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = sorted(records, key=lambda record: record.seed)
+
+    @classmethod
+    def of(cls, experiment: str) -> Measured:
+        """Return what ships with dl101 of an experiment; see :func:`find`."""
+        return cls(load(find(experiment)))
+
+    @property
+    def seeds(self) -> list[int]:
+        """Return the seeds that were run, in order."""
+        return sorted({record.seed for record in self.records})
+
+    @property
+    def variants(self) -> list[str]:
+        """Return the names of the variants."""
+        return list(dict.fromkeys(record.variant for record in self.records))
+
+    def runs(self, variant: str) -> list[Record]:
+        """Return the runs of a variant, in the order of their seeds.
+
+        Raises
+        ------
+        DataError
+            If there are none.
+        """
+        found = [record for record in self.records if record.variant == variant]
+        if not found:
+            raise DataError(
+                "variant",
+                got=repr(variant),
+                expected="one of those that were measured",
+                hint=did_you_mean(variant, self.variants, otherwise="see Measured.variants"),
+            )
+        return found
+
+    def each(self, variant: str, metric: str) -> NDArray[np.float64]:
+        """Return a metric of a variant for each seed, in the order of the seeds."""
+        return np.array([run.metrics[metric] for run in self.runs(variant)])
+
+    def mean(self, variant: str, metric: str) -> float:
+        """Return the mean over seeds."""
+        return float(self.each(variant, metric).mean())
+
+    def text(self, variant: str, metric: str, *, digits: int = 2, scale: float = 1.0) -> str:
+        """Return mean ± sample standard deviation over seeds; one seed has no deviation."""
+        values = scale * self.each(variant, metric)
+        spread = f" ± {values.std(ddof=1):.{digits}f}" if values.size > 1 else ""
+        return f"{values.mean():.{digits}f}{spread}"
+
+    def beats(self, better: str, worse: str, metric: str) -> bool:
+        """Return whether one variant has the higher score with every seed."""
+        return bool(np.all(self.each(better, metric) > self.each(worse, metric)))

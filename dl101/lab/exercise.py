@@ -117,8 +117,9 @@ class Function(Exercise):
         What is asked, to follow "Return": ``"a matrix (12, frames)"``.
     differs
         What is said when no hint fits. Either a text in which ``{0}``, ``{1}``, ... stand for the
-        arguments of the smallest case, ``{got}`` and ``{right}`` for the first value that differs
-        and ``{at}`` for its place; or a function of ``(got, right, *arguments)`` that returns a text.
+        arguments of the smallest case, ``{got}`` and ``{right}`` for the first value that
+        differs and ``{at}`` for its place; or a function of ``(got, right, *arguments)`` that
+        returns a text.
     mistakes
         By hint: the code that makes this mistake, or several that make the same. It returns None
         where it comes to no result; there an answer may be anything.
