@@ -215,6 +215,28 @@ def test_systems_do_not_import_systems() -> None:
     assert not {name: found for name, found in wrong.items() if found}
 
 
+def rooms_entered(module: str, path: Path) -> set[str]:
+    """Return the rooms of other chapters from which a module in a chapter's room imports."""
+    own = module.split(".")[2]
+    found = {m.split(".")[2] for m, _ in own_imports(path) if m.startswith("dl101.chapters.")}
+    return found - {own}
+
+
+def test_chapters_do_not_enter_each_other_s_rooms(tmp_path: Path) -> None:
+    """What two chapters need stands in a layer above them."""
+    inside = {
+        n: p for n, p in MODULES.items() if n.startswith("dl101.chapters.") and n.count(".") > 2
+    }
+    assert len(inside) > 8
+    assert not {n: found for n, path in inside.items() if (found := rooms_entered(n, path))}
+    planted = tmp_path / "experiment.py"
+    planted.write_text(
+        "from dl101.chapters.chroma.experiment import Variant\n"
+        "def later():\n    from dl101.chapters.spectrogram import experiment\n"
+    )
+    assert rooms_entered("dl101.chapters.chroma.experiment", planted) == {"spectrogram"}
+
+
 def test_a_long_module_says_why() -> None:
     """More than 400 lines need a sentence in the header that begins with "One file because"."""
     unexplained = {

@@ -54,14 +54,14 @@ class DatasetFiles:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to pause before each further round of attempts, and to wait for an answer."""
 
     pauses_s: tuple[float, ...] = (1.0, 5.0)
     timeout_s: float = 60.0
 
 
-PATIENCE = Patience()
+RETRY_POLICY = RetryPolicy()
 
 
 def describe(dataset: Dataset) -> str:
@@ -120,7 +120,7 @@ def fetch(
     accept_restricted: bool = False,
     progress: bool = True,
     catalog: Mapping[str, Dataset] = DATASETS,
-    patience: Patience = PATIENCE,
+    retry_policy: RetryPolicy = RETRY_POLICY,
     show: Callable[[str], object] = print,
 ) -> DatasetFiles:
     """Return the files of a dataset, downloading what is not in the cache yet.
@@ -135,7 +135,7 @@ def fetch(
         Whether to show a progress bar.
     catalog
         The datasets to choose from.
-    patience
+    retry_policy
         Pauses between attempts, and the time to wait for a server.
     show
         Receives the text of :func:`describe` before anything is downloaded.
@@ -170,10 +170,10 @@ def fetch(
         if dataset.reader:
             if not shelf.holds_pair():
                 readers.check_installed(dataset.reader)
-                _complete(shelf, accept_restricted, progress, patience, show)
+                _complete(shelf, accept_restricted, progress, retry_policy, show)
                 _convert(shelf, progress, show)
         else:
-            _complete(shelf, accept_restricted, progress, patience, show)
+            _complete(shelf, accept_restricted, progress, retry_policy, show)
         return DatasetFiles(*(shelf.folder / name for name in dataset.pair_names))
     finally:
         lock.release()
@@ -183,7 +183,7 @@ def _complete(
     shelf: _Shelf,
     accept_restricted: bool,
     progress: bool,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     show: Callable[[str], object],
 ) -> None:
     """Download what is missing of the published files, once the terms have been shown."""
@@ -193,7 +193,7 @@ def _complete(
         needed = sum(file.size_bytes or file.about_bytes for file in missing)
         _check_space(shelf.partial, needed + (shelf.dataset.unpacked_bytes or 0))
     for file in missing:
-        _download(shelf, file, progress, patience)
+        _download(shelf, file, progress, retry_policy)
 
 
 def _check_direct(dataset: Dataset, show: Callable[[str], object]) -> None:
@@ -391,19 +391,19 @@ class _Shelf:
 # ---- Download ----------------------------------------------------------------------------------
 
 
-def _download(shelf: _Shelf, file: RemoteFile, progress: bool, patience: Patience) -> None:
+def _download(shelf: _Shelf, file: RemoteFile, progress: bool, retry_policy: RetryPolicy) -> None:
     """Try every address, in rounds, until one has delivered a file that can be trusted."""
     part = shelf.partial / f"{file.name}.part"
     note = shelf.partial / f"{file.name}.part.json"
     addresses = list(file.urls)
     reasons = []
-    for pause_s in (0.0, *patience.pauses_s):
+    for pause_s in (0.0, *retry_policy.pauses_s):
         if not addresses:
             break
         time.sleep(pause_s)
         for url in tuple(addresses):
             try:
-                resumed = _transfer(shelf, file, url, part, note, progress, patience.timeout_s)
+                resumed = _transfer(shelf, file, url, part, note, progress, retry_policy.timeout_s)
                 try:
                     _accept(shelf, file, part)
                 except _Failure as failure:

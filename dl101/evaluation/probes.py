@@ -38,7 +38,7 @@ from dl101.evaluation import (
 )
 from dl101.evaluation import probe_models as models
 from dl101.progress import progress as progress_bar
-from dl101.signal import chroma, cqt
+from dl101.signal import chroma, cqt, mel
 from dl101.signal.cqt import HcqtConfig
 from dl101.targets import PitchAxis
 from dl101.units import hz_to_midi
@@ -83,7 +83,7 @@ TASKS: Mapping[str, tuple[Task, ...]] = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProbeScores:
     """What a probe measured on the test side of a corpus."""
 
     probe: str
@@ -131,7 +131,7 @@ def load(name: str, *, seed: int = 0, n_tracks: int | None = None) -> Corpus:
 
 def probe_corpus(
     name: str, *, seed: int = 0, n_tracks: int | None = None
-) -> list[tuple[Task, Outcome]]:
+) -> list[tuple[Task, ProbeScores]]:
     """Run all probes of a corpus; see :func:`load` for the arguments."""
     corpus = load(name, seed=seed, n_tracks=n_tracks)
     return [(task, outcome) for task in TASKS[name] for outcome in KINDS[task.kind](corpus, task)]
@@ -168,14 +168,14 @@ def record(
 # --- tasks with one label, or several, for a whole track ---
 
 
-def _classes(corpus: Corpus, task: Task) -> Iterable[Outcome]:
+def _classes(corpus: Corpus, task: Task) -> Iterable[ProbeScores]:
     x, y = _table(corpus, task)
     # The first decides: classes need not be equally frequent.
     metrics = {"balanced_accuracy": tagging.balanced_accuracy, "accuracy": tagging.accuracy}
     return _label_probes(x, y, task, metrics)
 
 
-def _tags(corpus: Corpus, task: Task) -> Iterable[Outcome]:
+def _tags(corpus: Corpus, task: Task) -> Iterable[ProbeScores]:
     x, y = _table(corpus, task)
     return _label_probes(x, y, task, {"macro_auc": tagging.macro_auc})
 
@@ -211,13 +211,13 @@ def _label_probes(
     y: models.Sides,
     task: Task,
     metrics: Mapping[str, Callable[[NDArray, NDArray], float]],
-) -> Iterable[Outcome]:
+) -> Iterable[ProbeScores]:
     score = next(iter(metrics.values()))
 
-    def outcome(probe: str, scores: NDArray, inputs: str = "") -> Outcome:
+    def outcome(probe: str, scores: NDArray, inputs: str = "") -> ProbeScores:
         values = {name: metric(y["test"], scores) for name, metric in metrics.items()}
         usual, limit = tagging.by_chance(y["test"], scores, score)
-        return Outcome(
+        return ProbeScores(
             probe, values | {"chance": usual, "chance_99": limit}, len(y["test"]), inputs
         )
 
@@ -236,7 +236,7 @@ def _label_probes(
 # --- versions of a work ---
 
 
-def _versions(corpus: Corpus, task: Task) -> Iterable[Outcome]:
+def _versions(corpus: Corpus, task: Task) -> Iterable[ProbeScores]:
     entries = corpus.entries["test"]
     works = [entry.first(task.field) for entry in entries]
     with AudioStore(corpus.files.audio) as store:
@@ -254,7 +254,7 @@ def _versions(corpus: Corpus, task: Task) -> Iterable[Outcome]:
         ("leakage", -np.abs(place[:, None] - place[None, :]), "place"),
         ("leakage-length", _alike([s.shape[1] for s in sequences]), "length"),
     ):
-        yield Outcome(probe, retrieval.retrieval_scores(similarity, works), len(works), inputs)
+        yield ProbeScores(probe, retrieval.retrieval_scores(similarity, works), len(works), inputs)
 
 
 def _averaged(values: NDArray, rate_hz: float) -> NDArray[np.float64]:
@@ -273,7 +273,7 @@ def _alike(lengths: Iterable[float]) -> NDArray[np.float64]:
 # --- what changes within a track ---
 
 
-def _chords(corpus: Corpus, task: Task) -> Iterable[Outcome]:
+def _chords(corpus: Corpus, task: Task) -> Iterable[ProbeScores]:
     counts = np.zeros(25)
     for entry in corpus.entries["train"]:
         _, durations_s, labels = entry.segments(task.field)
@@ -294,7 +294,7 @@ def _chords(corpus: Corpus, task: Task) -> Iterable[Outcome]:
             scores["majority"].append(float(np.mean(truth[known] == counts.argmax())))
             scores["templates"].append(float(np.mean(truth[known] == found[known])))
     for probe, values in scores.items():
-        yield Outcome(probe, {"frame_accuracy": float(np.mean(values))}, len(values), "chroma")
+        yield ProbeScores(probe, {"frame_accuracy": float(np.mean(values))}, len(values), "chroma")
 
 
 def _smooth_chroma(audio: NDArray, sample_rate: int) -> tuple[NDArray, NDArray]:
@@ -307,7 +307,7 @@ def _smooth_chroma(audio: NDArray, sample_rate: int) -> tuple[NDArray, NDArray]:
     return scipy.ndimage.uniform_filter1d(feature.values[0], width, axis=1), feature.times
 
 
-def _stems(corpus: Corpus, task: Task) -> Iterable[Outcome]:
+def _stems(corpus: Corpus, task: Task) -> Iterable[ProbeScores]:
     mixture, oracle = [], []
     with AudioStore(corpus.files.audio) as store:
         for entry in progress_bar(corpus.entries["test"], "separating"):
@@ -319,11 +319,13 @@ def _stems(corpus: Corpus, task: Task) -> Iterable[Outcome]:
             mixed = stems.sum(axis=0)
             mixture.append(np.mean([separation.si_sdr(mixed, stems[row]) for row in heard]))
             oracle.append(np.mean([separation.si_sdr(masked[row], stems[row]) for row in heard]))
-    yield Outcome("mixture", {"si_sdr_db": float(np.mean(mixture))}, len(mixture), "the mixture")
-    yield Outcome("ratio-mask", {"si_sdr_db": float(np.mean(oracle))}, len(oracle), "the truth")
+    yield ProbeScores(
+        "mixture", {"si_sdr_db": float(np.mean(mixture))}, len(mixture), "the mixture"
+    )
+    yield ProbeScores("ratio-mask", {"si_sdr_db": float(np.mean(oracle))}, len(oracle), "the truth")
 
 
-def _pitch(corpus: Corpus, task: Task) -> Iterable[Outcome]:
+def _pitch(corpus: Corpus, task: Task) -> Iterable[ProbeScores]:
     """Follow single voices with YIN; a track's one note or its f0 curve is the truth."""
     import librosa
 
@@ -337,7 +339,7 @@ def _pitch(corpus: Corpus, task: Task) -> Iterable[Outcome]:
             truth = _pitch_truth(entry, task.field, times_s)
             if np.isfinite(truth).any():
                 scores.append(pitch.pitch_accuracy(truth, hz_to_midi(curve)))
-    yield Outcome("yin", multi_pitch.mean_over_tracks(scores), len(scores), "audio")
+    yield ProbeScores("yin", multi_pitch.mean_over_tracks(scores), len(scores), "audio")
 
 
 def _pitch_truth(entry: pyjama.Entry, name: str, times_s: NDArray) -> NDArray[np.float64]:
@@ -355,7 +357,7 @@ def _pitch_truth(entry: pyjama.Entry, name: str, times_s: NDArray) -> NDArray[np
     return truth
 
 
-def _multi_pitch(corpus: Corpus, task: Task) -> Iterable[Outcome]:
+def _multi_pitch(corpus: Corpus, task: Task) -> Iterable[ProbeScores]:
     """Sum harmonics, with a threshold chosen on validation: what needs no training."""
     config = HcqtConfig(bins_per_semitone=3)
     axis = PitchAxis.of(config)
@@ -365,14 +367,14 @@ def _multi_pitch(corpus: Corpus, task: Task) -> Iterable[Outcome]:
         for side in tracks:
             for entry in progress_bar(corpus.entries[side], f"summing harmonics ({side})"):
                 feature = cqt.hcqt(store.read(entry.filepath)[0], config)
-                compressed = np.log1p(10_000 * feature.values)  # as the networks read it
+                compressed = mel.compress(feature.values, 10_000)  # as the networks read it
                 salience = multi_pitch.harmonic_sum(compressed, config.harmonics)
                 tracks[side].append((_series(entry, task.field, feature.times), salience))
                 times[side].append(feature.times)
     curve = multi_pitch.threshold_curve(tracks["validation"], axis, times["validation"], THRESHOLDS)
     threshold = multi_pitch.best_threshold(curve)
     scores = multi_pitch.threshold_curve(tracks["test"], axis, times["test"], [threshold])[0]
-    yield Outcome("salience", scores, len(tracks["test"]), "HCQT")
+    yield ProbeScores("salience", scores, len(tracks["test"]), "HCQT")
 
 
 def _series(entry: pyjama.Entry, name: str, times_s: NDArray) -> multi_pitch.PitchSeries:
@@ -382,7 +384,7 @@ def _series(entry: pyjama.Entry, name: str, times_s: NDArray) -> multi_pitch.Pit
     return multi_pitch.from_notes(*entry.segments(name), times_s)
 
 
-KINDS: Mapping[str, Callable[[Corpus, Task], Iterable[Outcome]]] = {
+KINDS: Mapping[str, Callable[[Corpus, Task], Iterable[ProbeScores]]] = {
     "classes": _classes,
     "tags": _tags,
     "versions": _versions,

@@ -14,6 +14,11 @@ from torch import Tensor, nn
 from dl101.errors import ConfigError
 
 
+def log_compress(x: Tensor, strength: float) -> Tensor:
+    """Return ``log(1 + C x)`` with ``C = strength``; ``x`` itself for ``C = 0``."""
+    return torch.log1p(strength * x) if strength else x
+
+
 class LearnedLog(nn.Module):
     """f(x) = log(alpha x + beta) with learned alpha and beta (Pons 2019, Appendix A).
 
@@ -111,7 +116,7 @@ class FixedLog(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the compressed values, of the shape of ``x``."""
-        return torch.log1p(self.strength * x) if self.strength else x
+        return log_compress(x, self.strength)
 
     def extra_repr(self) -> str:
         """Return what ``print`` shows of this layer."""

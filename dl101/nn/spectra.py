@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dl101.errors import ShapeError
+from dl101.nn.compression import log_compress
 from dl101.signal.cqt import HcqtConfig, hcqt_plan
 
 
@@ -144,7 +145,7 @@ class LogMel(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """Return the log-mel spectrogram of each waveform; ``T = 1 + time // hop_samples``."""
         power = self.spectrogram(_check_batch(waveform))
-        return torch.log1p(10000.0 * power).unsqueeze(1)
+        return log_compress(power, 10_000.0).unsqueeze(1)
 
 
 def log_mel(

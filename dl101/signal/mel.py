@@ -226,7 +226,7 @@ def log_mel(
     power = librosa.feature.melspectrogram(
         y=padded, sr=sample_rate, n_fft=window_samples, hop_length=hop_samples, n_mels=n_bands
     )[:, : 1 + array.size // hop_samples]
-    values = np.log1p(10000.0 * power).astype(np.float32)[np.newaxis]
+    values = compress(power, 10_000.0).astype(np.float32)[np.newaxis]
     frequencies = librosa.mel_frequencies(n_bands + 2, fmin=0.0, fmax=sample_rate / 2)[1:-1]
     times = frame_times(values.shape[-1], hop_samples, sample_rate)
     return Feature(values, times, frequencies, sample_rate, hop_samples)

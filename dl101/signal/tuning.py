@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dl101.errors import ConfigError, DataError
-from dl101.signal import cqt
+from dl101.errors import DataError
+from dl101.signal import cqt, mel
 from dl101.signal.cqt import HcqtConfig
 from dl101.signal.feature import Feature
 from dl101.units import cents_to_ratio, hz_to_midi
@@ -84,13 +84,8 @@ def fold(
     DataError
         If the spectrum has no frequencies.
     """
-    if not compression >= 0:
-        raise ConfigError(
-            "compression", got=compression, expected="0 or a positive number", hint="try 1000"
-        )
     values, pitch = _checked(spectrum)
-    if compression:
-        values = np.log1p(compression * values)
+    values = mel.compress(values, compression)
     pitch_class = np.floor(pitch - tuning_cents / 100.0 + 0.5).astype(np.int64) % 12
     matrix = (np.arange(12)[:, np.newaxis] == pitch_class).astype(np.float32)
     folded = matrix @ values.astype(np.float32)

@@ -1,32 +1,44 @@
-"""What an experiment measures, and how it becomes a record of ``results/NAME.json``.
+"""Experiments: variants of one thing, measured on the same held-out items, and their records.
 
 Conventions: the module ``dl101.chapters.NAME.experiment`` has a function ``run(seed,
-n_tracks=None)`` that yields an :class:`Outcome` for each variant. The seed draws everything: the
-corpus (if it is embedded), initial weights, the order of training. ``dl101 experiment NAME --seed
-0 1 2 --results results/NAME.json`` records them; the chapter shows the file.
+n_tracks=None)`` that yields a :class:`Measurement` for each variant, mostly from one or more
+:class:`Comparison`. The seed draws everything: the corpus (if it is embedded), initial weights, the
+order of training. ``dl101 experiment NAME --seed 0 1 2 --results results/NAME.json`` records them;
+the chapter shows the file.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dl101 import chapters
 from dl101.config import Seed, TrackCount, checked
+from dl101.data import pair, pyjama
 from dl101.data.embedded import export
+from dl101.data.splits import SIDES
 from dl101.errors import ConfigError, did_you_mean
 from dl101.evaluation import results
+from dl101.progress import progress as progress_bar
 
 if TYPE_CHECKING:
     from torch import nn
 
+Item = TypeVar("Item")
+Data = TypeVar("Data")
+Variant = TypeVar("Variant")
+Trained = TypeVar("Trained")
+Read = Callable[..., tuple[Any, int]]  # the samples and the rate of a track, or of a part of it
+
 
 @dataclass(frozen=True)
-class Outcome:
+class Measurement:
     """One variant, measured on held-out items.
 
     Attributes
@@ -74,6 +86,132 @@ class Outcome:
         return next((str(tensor.device) for tensor in held), "cpu")
 
 
+@dataclass(frozen=True, eq=False)
+class Comparison(Generic[Data, Variant, Trained]):
+    """Variants that are trained and scored on the same data, beside answers without training.
+
+    A chapter says what is its own; this class loads, takes the time and describes.
+
+    Attributes
+    ----------
+    corpus, n_tracks
+        The embedded corpus that is held out, and its usual size.
+    load
+        Called with ``seed``, ``n_tracks`` and ``progress``: whatever all variants need.
+    n_items
+        Returns how many items of the data are held out.
+    variants
+        What is compared, by name.
+    train
+        Called with a variant, the data and a ``seed``: a network, or an object that has one as
+        ``network``, or anything else where nothing is trained.
+    score
+        Called with what was trained, the variant and the data: scores of the held-out items.
+    baselines
+        Scores that need no training, from the data; by name.
+    describe
+        Returns the settings of a variant for its record.
+    prefix
+        Comes before the names of baselines and variants in the records.
+    """
+
+    corpus: str
+    n_tracks: int
+    load: Callable[..., Data]
+    n_items: Callable[[Data], int]
+    variants: Mapping[str, Variant]
+    train: Callable[..., Trained]
+    score: Callable[[Trained, Variant, Data], Mapping[str, float]]
+    baselines: Mapping[str, Callable[[Data], Mapping[str, float]]] = field(default_factory=dict)
+    describe: Callable[[Variant], Mapping[str, Any]] = asdict
+    prefix: str = ""
+
+    def run(
+        self, seed: int, n_tracks: int | None = None, *, data: Data | None = None
+    ) -> Iterator[Measurement]:
+        """Score the baselines, then train and score every variant.
+
+        Parameters
+        ----------
+        seed
+            Of the corpus, the initial weights and the order of training.
+        n_tracks
+            Of the corpus; by default the usual number.
+        data
+            What ``load`` would return, where two comparisons share it.
+        """
+        n_tracks = n_tracks or self.n_tracks
+        if data is None:
+            data = self.load(seed=seed, n_tracks=n_tracks, progress=True)
+        measurement = partial(
+            Measurement, n_items=self.n_items(data), corpus=self.corpus, n_tracks=n_tracks
+        )
+        for name, baseline in self.baselines.items():
+            start = time.perf_counter()
+            metrics = baseline(data)
+            spent_s = time.perf_counter() - start
+            yield measurement(self.prefix + name, metrics, wall_time_s=spent_s)
+        for name, variant in self.variants.items():
+            start = time.perf_counter()
+            trained = self.train(variant, data, seed=seed)
+            metrics = self.score(trained, variant, data)
+            spent_s = time.perf_counter() - start
+            yield measurement(
+                self.prefix + name,
+                metrics,
+                config=self.describe(variant),
+                network=_network_of(trained),
+                wall_time_s=spent_s,
+            )
+
+
+def _network_of(trained: Any) -> nn.Module | None:
+    network = getattr(trained, "network", trained)
+    return network if hasattr(network, "parameters") else None
+
+
+def corpus_tracks(
+    corpus: str, *, n_tracks: int, seed: int = 0, progress: bool = True
+) -> Iterator[tuple[pyjama.Entry, Read]]:
+    """Yield the tracks of an embedded corpus, which is rendered at first use.
+
+    Yields
+    ------
+    entry, read
+        What is annotated, and a function that returns samples and sample rate; it takes the
+        ``start_s`` and ``duration_s`` of :meth:`dl101.data.audiostore.AudioStore.read`.
+    """
+    files = export.cached_corpus(corpus, n_tracks=n_tracks, seed=seed, progress=progress)
+    with pair.opened(files.audio, files.annotations) as (entries, store):
+        for entry in progress_bar(entries, f"reading {corpus}", enabled=progress):
+            yield entry, partial(store.read, entry.filepath)
+
+
+def load_sides(
+    corpus: str,
+    to_items: Callable[[pyjama.Entry, Read], Iterable[Item]],
+    *,
+    n_tracks: int,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict[str, list[Item]]:
+    """Return the items of an embedded corpus by side, in its order.
+
+    Parameters
+    ----------
+    corpus, n_tracks, seed
+        Which corpus; it is rendered at first use.
+    to_items
+        Called with each track, as :func:`corpus_tracks` yields it: returns its items, if any.
+    progress
+        Whether to show progress bars.
+    """
+    sides: dict[str, list[Item]] = {side: [] for side in SIDES}
+    for entry, read in corpus_tracks(corpus, n_tracks=n_tracks, seed=seed, progress=progress):
+        sides[entry.first("split")] += to_items(entry, read)
+    return sides
+
+
 def names() -> tuple[str, ...]:
     """Return the experiments that there are."""
     rooms = (Path(folder) for folder in chapters.__path__)
@@ -82,7 +220,7 @@ def names() -> tuple[str, ...]:
     )
 
 
-def run(name: str, *, seed: int = 0, n_tracks: int | None = None) -> Iterator[Outcome]:
+def run(name: str, *, seed: int = 0, n_tracks: int | None = None) -> Iterator[Measurement]:
     """Run an experiment, variant by variant.
 
     Raises
@@ -104,22 +242,22 @@ def run(name: str, *, seed: int = 0, n_tracks: int | None = None) -> Iterator[Ou
     )
 
 
-def as_record(name: str, outcome: Outcome, *, seed: int, command: str) -> results.Record:
-    """Return an outcome as a record for the results file of its experiment."""
-    data: dict[str, Any] = {"dataset": outcome.corpus or "made in the experiment"}
-    if outcome.corpus:
-        data |= {"n_tracks": outcome.n_tracks, "version": export.corpus_version(outcome.corpus)}
+def as_record(name: str, measured: Measurement, *, seed: int, command: str) -> results.Record:
+    """Return a measurement as a record for the results file of its experiment."""
+    data: dict[str, Any] = {"dataset": measured.corpus or "made in the experiment"}
+    if measured.corpus:
+        data |= {"n_tracks": measured.n_tracks, "version": export.corpus_version(measured.corpus)}
     return results.Record(
         experiment=name,
-        variant=outcome.variant,
+        variant=measured.variant,
         seed=seed,
         data=data,
-        split=outcome.split,
-        n_items=outcome.n_items,
-        metrics={key: round(float(value), 5) for key, value in outcome.metrics.items()},
-        config=dict(outcome.config),
+        split=measured.split,
+        n_items=measured.n_items,
+        metrics={key: round(float(value), 5) for key, value in measured.metrics.items()},
+        config=dict(measured.config),
         command=command,
-        wall_time_s=round(outcome.wall_time_s, 2),
-        n_parameters=outcome.n_parameters,
-        device=results.describe_device(outcome.device),
+        wall_time_s=round(measured.wall_time_s, 2),
+        n_parameters=measured.n_parameters,
+        device=results.describe_device(measured.device),
     )

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from dl101.chapters.augmentation import experiment
-from dl101.chapters.augmentation.experiment import Heard, Item, Network, Versions
+from dl101.chapters.augmentation.experiment import (
+    LabelledSounds,
+    Network,
+    Sound,
+    Training,
+    Versions,
+)
+from dl101.data.splits import SIDES
 from dl101.signal.augment import Augmented
 
 RATE = experiment.RATE
@@ -20,12 +30,12 @@ def click_track(tempo_bpm: float, duration_s: float = 10.0) -> np.ndarray:
     return audio
 
 
-def chord_item(label: int, side: str) -> Item:
+def chord_sound(label: int, side: str) -> Sound:
     time_s = np.arange(RATE) / RATE
     steps = (0, 3, 7) if label >= 12 else (0, 4, 7)
     tones = [261.6 * 2 ** ((label % 12 + step) / 12) for step in steps]
     audio = sum(0.1 * np.sin(2 * np.pi * f * time_s) for f in tones).astype(np.float32)
-    return Item(audio, label, side)
+    return Sound(audio, label, side)
 
 
 @pytest.mark.parametrize(("label", "semitones", "wanted"), [(0, 1, 1), (11, 1, 0), (12, -1, 23)])
@@ -36,10 +46,10 @@ def test_chords_wrap_within_their_mode(label, semitones, wanted):
 
 def test_moved_labels_fit_the_moved_sounds():
     """The strongest pitch classes of every version are those of the chord that its label names."""
-    items = [chord_item(label, "train") for label in (0, 9, 16, 23)]
-    items += [chord_item(5, side) for side in ("validation", "test")]
-    heard = Heard("chord", tuple(items), experiment.harte.CLASSES[:24], 1, 0)
-    sides = heard.versions(("pitch",), n_versions=3, progress=False)
+    sounds = [chord_sound(label, "train") for label in (0, 9, 16, 23)]
+    sounds += [chord_sound(5, side) for side in ("validation", "test")]
+    chords = LabelledSounds("chord", tuple(sounds), experiment.harte.CLASSES[:24], 0)
+    sides = chords.versions(("pitch",), n_versions=3, progress=False)
     versions = sides["train"]["pitch"]
     assert versions.inputs.shape == (3, 4, 216)
     assert len(set(versions.labels[:, 0])) > 1
@@ -51,7 +61,7 @@ def test_moved_labels_fit_the_moved_sounds():
             notes = {root, (root + third) % 12, (root + 7) % 12}
             assert set(np.argsort(chroma)[-3:]) == notes
     assert "pitch" not in sides["test"]
-    again = heard.versions(("pitch",), n_versions=3, progress=False)["train"]["pitch"]
+    again = chords.versions(("pitch",), n_versions=3, progress=False)["train"]["pitch"]
     np.testing.assert_array_equal(again.inputs, versions.inputs)
 
 
@@ -64,10 +74,10 @@ def test_rhythm_peaks_at_the_beat(tempo_bpm):
 
 
 def test_tempo_is_asked_of_the_same_sounds_with_their_own_labels():
-    items = [Item(click_track(t), 0, side, 0.0, t) for side in experiment.SIDES for t in (90, 120)]
-    dances = Heard("dance", tuple(items), ("reel",), 6, 0)
+    sounds = [Sound(click_track(t), 0, side, 0.0, t) for side in SIDES for t in (90, 120)]
+    dances = LabelledSounds("dance", tuple(sounds), ("reel",), 0)
     sides = dances.versions(("gain", "stretch"), progress=False)
-    asked, told = experiment.asked_for_tempo(dances, sides)
+    asked, told = experiment.asked_for_tempo((dances, sides))
     assert told["train"]["plain"].labels.tolist() == [[90, 120]]
     assert told["train"]["gain"].labels.tolist() == [[90, 120]] * 2
     stretched = told["train"]["stretch"]
@@ -80,9 +90,11 @@ def test_tempo_is_asked_of_the_same_sounds_with_their_own_labels():
     np.testing.assert_allclose(targets.sum(axis=-1), 1, rtol=1e-5)
     assert asked.score(targets, stretched.labels) == 1.0
     assert asked.score(targets, stretched.labels * 1.06) == 0.0
+    # always the tempo that is right most often in training: here of one of the two test tracks
+    assert asked.baseline(told) == 0.5
 
 
-def toy() -> tuple[Heard, dict]:
+def toy() -> experiment.Data:
     """Two classes in one number; gain versions move another number, and nothing else."""
     rng = np.random.default_rng(0)
     sides = {}
@@ -98,34 +110,68 @@ def toy() -> tuple[Heard, dict]:
             "plain": plain,
             "gain": Versions(moved, np.stack([labels, labels]).astype(float), {"gain": level}),
         }
-    return Heard("instrument", (), ("a", "b"), 0, 0), sides
+    return LabelledSounds("instrument", (), ("a", "b"), 0), sides
 
 
 def test_training_alike_makes_blind_to_what_varied():
-    heard, sides = toy()
-    scores = {}
+    data, scores = toy(), {}
     for kind in ("nothing", "gain"):
-        network = experiment.train_alike(heard, sides, kind)
-        scores[kind] = experiment.blindness(network, heard, sides)
+        network = experiment.train_alike(kind, data)
+        scores[kind] = experiment.blindness(network, data)
     assert scores["gain"]["change_gain"] < 0.8 * scores["nothing"]["change_gain"]
 
 
 def test_training_learns_and_left_labels_are_wrong_labels():
-    heard, sides = toy()
-    versions = [sides["train"]["plain"]]
-    network = experiment.train(heard, versions)
-    test = sides["test"]["plain"]
-    assert heard.score(experiment.answers(network, test.inputs[0])[1], test.labels[0]) > 0.9
+    labelled, sides = toy()
+    network = experiment.train(Training("nothing"), (labelled, sides))
+    assert experiment.accuracy(network, (labelled, sides)) > 0.9
     # versions whose true label is the other class: left as they were, they only confuse
-    flipped = Versions(-versions[0].inputs, 1 - versions[0].labels)
+    plain = sides["train"]["plain"]
+    flipped = Versions(-plain.inputs, 1 - plain.labels)
     flipped.inputs[..., 0] += 1
+    sides["train"]["pitch"] = flipped
     scores = []
     for labels_move in (True, False):
-        network = experiment.train(heard, [*versions, flipped], labels_move=labels_move)
-        logits = experiment.answers(network, flipped.inputs[0])[1]
-        scores.append(heard.score(logits, flipped.labels[0]))
+        way = Training("flipped", ("pitch",), labels_move=labels_move)
+        logits = experiment.answers(experiment.train(way, (labelled, sides)), flipped.inputs[0])[1]
+        scores.append(labelled.score(logits, flipped.labels[0]))
     assert scores[0] > 0.9
     assert scores[1] < 0.6
+
+
+def test_run_shares_the_sounds_and_counts_what_was_trained(monkeypatch):
+    """Every task once; without labels, the head is not trained and not counted."""
+    labelled, sides = toy()
+    loaded = []
+
+    def load(task, **_):
+        loaded.append(task)
+        return replace(labelled, task=task), sides
+
+    monkeypatch.setattr(experiment, "load", load)
+    monkeypatch.setattr(experiment, "asked_for_tempo", lambda data: data)
+    monkeypatch.setattr(experiment, "ALIKE_EPOCHS", 1)
+    monkeypatch.setattr(
+        experiment, "TASKS", {n: replace(t, epochs=1) for n, t in experiment.TASKS.items()}
+    )
+    two = {name: experiment.trainings("instrument")[name] for name in ("nothing", "gain")}
+    small = {
+        task: replace(comparison, variants=two, load=partial(load, task))
+        for task, comparison in experiment.COMPARISONS.items()
+    }
+    monkeypatch.setattr(experiment, "COMPARISONS", small)
+    alike = replace(experiment.ALIKE, variants={"gain": "gain"})
+    monkeypatch.setattr(experiment, "ALIKE", alike)
+    found = {each.variant: each for each in experiment.run(0)}
+    ways = ("most frequent", "nothing", "gain")
+    order = [f"{task}: {way}" for task in experiment.TASKS for way in ways]
+    assert list(found) == [*order[:3], "alike: gain", *order[3:]]
+    assert loaded == ["instrument", "chord", "dance"]
+    assert all(each.n_items == 64 for each in found.values())
+    with_labels, without = found["instrument: gain"], found["alike: gain"]
+    assert with_labels.n_parameters - without.n_parameters == 2 * experiment.N_CHANNELS + 2
+    assert "accuracy" in with_labels.metrics and "change_gain" in without.metrics
+    assert not [name for name in without.metrics if "accuracy" in name]
 
 
 def test_probe_and_contrast_by_their_closed_forms():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from dl101.chapters.chroma import experiment
-from dl101.chapters.chroma.experiment import Track
+from dl101.chapters.chroma.experiment import ChordTrack
 from dl101.data import harte
 from dl101.signal import cqt
 from dl101.training.fit import TrainingConfig
@@ -76,7 +79,7 @@ def test_linear_model_learns_all_keys_from_one():
         assert np.mean(model(np.roll(noisy, steps, axis=0)) == moved) > 0.95
 
 
-def _track(side: str, seed: int, cents: float = 0.0) -> Track:
+def _track(seed: int, cents: float = 0.0) -> ChordTrack:
     """Triads of tones with harmonics, 12 s, a chord a second."""
     rng = np.random.default_rng([seed])
     time_s = np.arange(12 * RATE) / RATE
@@ -94,20 +97,24 @@ def _track(side: str, seed: int, cents: float = 0.0) -> Track:
     times_s = spectra["plain"].times
     classes = harte.class_frames(np.arange(12.0), np.ones(12), labels, times_s)
     target = experiment.pitch_classes(classes)
-    return Track(side, f"{seed}", spectra, classes, target, cents, estimated, False)
+    return ChordTrack(f"{seed}", spectra, classes, target, cents, estimated, False)
 
 
 @pytest.fixture(scope="module")
-def tracks() -> list[Track]:
-    sides = ("train", "train", "train", "train", "validation", "test", "test")
-    return [_track(side, seed, 35.0 * (side == "test")) for seed, side in enumerate(sides)]
+def tracks() -> dict[str, list[ChordTrack]]:
+    return {
+        "train": [_track(seed) for seed in range(4)],
+        "validation": [_track(4)],
+        "test": [_track(seed, cents=35.0) for seed in (5, 6)],
+    }
 
 
 def test_tuning_matters_where_the_test_is_detuned(tracks):
-    assert all(abs(t.estimated_cents - t.tuning_cents) < 4 for t in tracks)
+    every = [track for side in tracks.values() for track in side]
+    assert all(abs(t.estimated_cents - t.tuning_cents) < 4 for t in every)
     plain = experiment.judge(tracks, experiment.hand_made("plain"))
     tuned = experiment.judge(tracks, experiment.hand_made("tuned"))
-    guess = np.mean(experiment.majority(tracks))
+    guess = np.mean(experiment.most_frequent(tracks))
     assert guess < 0.3
     assert np.mean(tuned.linear) > max(0.6, np.mean(plain.linear))
     assert len(tuned.templates) == 2
@@ -118,8 +125,30 @@ def test_the_network_learns_pitch_classes_the_same_way_each_time(tracks):
     again = experiment.learn_chroma(tracks, seed=3, training=QUICK, progress=False)
     for mine, other in zip(learned.network.parameters(), again.network.parameters(), strict=True):
         assert torch.equal(mine, other)
-    track = tracks[-1]
-    found = learned(track.spectra["tuned"])
+    track = tracks["test"][-1]
+    found = learned(track.spectra)
     assert found.shape == track.target.shape
     lit, dark = found[track.target == 1].mean(), found[track.target == 0].mean()
     assert lit > dark + 0.4
+
+
+def test_run_scores_every_chroma_on_the_chords(tracks, monkeypatch):
+    once = replace(QUICK, max_epochs=1)
+    monkeypatch.setattr(experiment, "TRAINING", once)
+    learn = partial(experiment.learn_chroma, training=once, progress=False)
+    monkeypatch.setattr(experiment, "learn_chroma", learn)
+    test = [replace(tracks["test"][0], has_drums=True), tracks["test"][1]]
+    tracks = {**tracks, "test": test}
+    names = ("plain", "tuned-log", "deep-notes-tuned")
+    small = replace(
+        experiment.COMPARISON,
+        load=lambda **_: {"chords": tracks, experiment.NOTES: tracks},
+        variants={name: experiment.VARIANTS[name] for name in names},
+    )
+    found = {each.variant: each for each in small.run(0)}
+    assert list(found) == ["majority", *names]
+    assert found["plain"].n_parameters == 0 < found["deep-notes-tuned"].n_parameters
+    assert found["deep-notes-tuned"].config["epochs"] == 1
+    plain = found["plain"].metrics
+    by_track = experiment.judge(tracks, experiment.hand_made("plain")).linear
+    assert (plain["linear"], plain["linear_drums"]) == (np.mean(by_track), by_track[0])

@@ -1,5 +1,7 @@
 """The experiment on transposition: what it asks, and that its inputs say what they should."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -37,7 +39,7 @@ def test_every_axis_can_give_every_right_answer():
 def test_scores_by_hand():
     notes = experiment.Notes(np.array([60.0, 61, 50, 50, 70, 70]), {})
     found = [60.4, 60.3, 50, 62.2, 70, 63]
-    scores = experiment.score(found, notes)
+    scores = experiment.scores_of(found, notes)
     assert scores == {"heard": 0.5, "lower": 0.5, "higher": 0.5, "octave_errors": 0.25}
 
 
@@ -59,13 +61,12 @@ def test_run_scores_every_variant_and_baseline(monkeypatch):
     pitches = rng.uniform(43, 78, 24)
     inputs = [experiment.frame_inputs(note(pitch)) for pitch in pitches]
     notes = experiment.Notes(pitches, {n: np.stack([i[n] for i in inputs]) for n in inputs[0]})
-    monkeypatch.setattr(
-        experiment, "load_notes", lambda **_: dict.fromkeys(("train", "validation", "test"), notes)
-    )
+    sides = dict.fromkeys(("train", "validation", "test"), notes)
     monkeypatch.setattr(
         experiment, "TRAINING", experiment.TrainingConfig(max_epochs=1, batch_size=8)
     )
-    outcomes = {outcome.variant: outcome for outcome in experiment.run(0)}
+    small = replace(experiment.COMPARISON, load=lambda **_: sides)
+    outcomes = {found.variant: found for found in small.run(0)}
     assert set(outcomes) == {*experiment.BASELINES, *experiment.VARIANTS}
     assert outcomes["strongest bin"].metrics["lower"] == 1.0, "the fundamental is the strongest"
     assert outcomes["hcqt"].n_parameters == outcomes["cqt, near taps"].n_parameters + 5 * 16 * 5

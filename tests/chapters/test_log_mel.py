@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from dl101.chapters.log_mel import experiment
 from dl101.nn.spectra import LogMel
 from dl101.signal import mel
-from dl101.training.classifier import Examples
+from dl101.training.examples import Examples
 from dl101.training.fit import TrainingConfig
 
 RATE = 22050
@@ -84,15 +86,14 @@ def test_run_scores_every_variant(monkeypatch: pytest.MonkeyPatch) -> None:
         inputs = rng.exponential(size=(n, 1, 64, 8)).astype(np.float32)
         inputs[labels == 1, :, 40:] *= 1e-4  # two classes that differ in the upper bands
         sides[side] = Examples(inputs, labels)
-    monkeypatch.setattr(experiment, "load", lambda **_: (sides, ("dark", "bright")))
     quick = TrainingConfig(max_epochs=4, batch_size=8, learning_rate=0.01)
     monkeypatch.setattr(experiment, "TRAINING", quick)
-    monkeypatch.setattr(
-        experiment,
-        "VARIANTS",
-        {n: experiment.VARIANTS[n] for n in ("C = 10^4", "learned", "MFCC 1-19")},
+    small = replace(
+        experiment.COMPARISON,
+        load=lambda **_: (sides, ("dark", "bright")),
+        variants={n: experiment.VARIANTS[n] for n in ("C = 10^4", "learned", "MFCC 1-19")},
     )
-    outcomes = {outcome.variant: outcome for outcome in experiment.run(0)}
+    outcomes = {found.variant: found for found in small.run(0)}
     assert list(outcomes) == ["most frequent class", "C = 10^4", "learned", "MFCC 1-19"]
     assert outcomes["most frequent class"].metrics["accuracy"] == 0.5
     assert outcomes["C = 10^4"].metrics["accuracy"] == 1.0

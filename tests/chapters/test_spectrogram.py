@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-import torch
 
 from dl101.chapters.spectrogram import experiment
-from dl101.chapters.spectrogram.experiment import Bands, Track
-from dl101.errors import TrainingError
+from dl101.chapters.spectrogram.experiment import Bands, PianoTrack
+from dl101.data.splits import SIDES
 from dl101.units import midi_to_hz
 
 RATE = 22050
@@ -30,30 +31,18 @@ def test_bands_agree_on_a_steady_tone_and_differ_in_blur() -> None:
     assert midi_to_hz(experiment.LOWEST_MIDI + band / experiment.BANDS_PER_SEMITONE) == 440
 
 
-def test_chords_have_one_onset() -> None:
-    found = experiment.merge(np.array([1.0, 0.5, 1.02, 1.04, 1.06, 0.52]))
-    np.testing.assert_array_equal(found, [0.5, 1.0, 1.06])
-
-
-def test_peaks_are_found_once_and_above_the_threshold() -> None:
-    times = np.arange(7) * 0.1
-    probability = np.array([0.9, 0.2, 0.6, 0.6, 0.1, 0.3, 0.2], dtype=np.float32)
-    np.testing.assert_allclose(experiment.peaks_s(probability, times, 0.5), [0.0, 0.3])
-    np.testing.assert_allclose(experiment.peaks_s(probability, times, 0.25), [0.0, 0.3, 0.5])
-
-
-def _track(seed: int) -> Track:
+def _track(seed: int) -> PianoTrack:
     """Onsets in one band, a pitch in another, both plain to see."""
     rng = np.random.default_rng([seed])
     times = np.arange(120) * experiment.HOP_SAMPLES / RATE
     onsets = times[np.sort(rng.choice(np.arange(5, 115, 6), 8, replace=False))]
     sounding = np.zeros((experiment.PITCHES.n_bins, times.size), dtype=bool)
     sounding[10] = rng.random(times.size) > 0.5
-    track = Track({}, onsets, sounding, times)
+    track = PianoTrack({}, onsets, sounding, times)
     values = rng.normal(0, 0.1, (experiment.N_BANDS, times.size)).astype(np.float32)
     values[3] += track.near_onset()
     values[7] += sounding[10]
-    return Track({512: values}, onsets, sounding, times)
+    return PianoTrack({512: values}, onsets, sounding, times)
 
 
 def test_it_learns_what_is_plain_and_thresholds_come_from_validation() -> None:
@@ -61,17 +50,17 @@ def test_it_learns_what_is_plain_and_thresholds_come_from_validation() -> None:
         side: [_track(seed) for seed in seeds]
         for side, seeds in (("train", range(12)), ("validation", (20, 21)), ("test", (30, 31)))
     }
-    made = experiment.batch(sides, (512,))
-    train = made["train"].inputs
-    assert made["train"].targets.shape == (12, 1 + experiment.PITCHES.n_bins, 120)
-    torch.testing.assert_close(train.mean(dim=(0, 2)), torch.zeros(168), atol=1e-4, rtol=0)
-    scores = experiment.score(experiment.train(made, 0), made, sides)
+    made = experiment.examples(sides, (512,))
+    assert made["train"].labels.shape == (12, 1 + experiment.PITCHES.n_bins, 120)
+    np.testing.assert_allclose(made["train"].inputs.mean(axis=(0, 2)), 0.0, atol=1e-4)
+    scores, again = (
+        experiment.score(experiment.train((512,), sides), (512,), sides) for _ in range(2)
+    )
     plain = experiment.baseline(sides)
     # onsets are three equal frames here, so that a peak may be one frame off
     assert scores["onset_f"] > plain["onset_f"] + 0.1
     assert scores["pitch_accuracy"] > plain["pitch_accuracy"] + 0.1
     assert scores["low_pitch_accuracy"] == scores["pitch_accuracy"]
-    again = experiment.score(experiment.train(made, 0), made, sides)
     assert again == scores
 
 
@@ -81,9 +70,14 @@ def test_the_baseline_says_the_same_in_every_frame() -> None:
     assert experiment.baseline(sides)["pitch_accuracy"] == pytest.approx(share)
 
 
-@pytest.mark.parametrize("side", ["train", "validation"])
-def test_a_training_that_diverges_stops_with_a_message(side: str) -> None:
-    made = experiment.batch({s: [_track(0), _track(1)] for s in ("train", "validation")}, (512,))
-    made[side].inputs[0, 0, 0] = torch.inf
-    with pytest.raises(TrainingError, match=r"epoch 1.*learning rate"):
-        experiment.train(made, 0)
+def test_run_scores_every_window_and_the_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "MAX_EPOCHS", 1)
+    sides = {side: [_track(k), _track(k + 1)] for k, side in enumerate(SIDES)}
+    windows = {"23 ms": (512,), "twice": (512, 512)}
+    small = replace(experiment.COMPARISON, load=lambda **_: sides, variants=windows)
+    plain, one, two = small.run(0, n_tracks=6)
+    assert [each.variant for each in (plain, one, two)] == [experiment.BASELINE, *windows]
+    assert plain.n_parameters == 0 and one.n_items == 2 and one.n_tracks == 6
+    n_more = experiment.N_BANDS * experiment.CONTEXT_FRAMES * experiment.N_HIDDEN
+    assert two.n_parameters == one.n_parameters + n_more
+    assert one.config == {"window_samples": [512], "hop_samples": 512}

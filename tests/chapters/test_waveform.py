@@ -7,40 +7,41 @@ import pytest
 import torch
 
 from dl101.chapters.waveform import experiment
+from dl101.chapters.waveform.experiment import Recogniser, Tasks, Variant
 from dl101.data.splits import SIDES
 from dl101.signal import waveforms
+from dl101.training.examples import Examples
 from dl101.training.fit import TrainingConfig
 
 RATE = 22050
 
 
 @pytest.fixture(scope="module")
-def notes() -> experiment.Notes:
+def notes() -> Tasks:
     """A few notes."""
-    return experiment.read_notes(0, 90)
+    return experiment.load(n_tracks=90, progress=False)
 
 
-def test_notes_are_100_ms_with_two_labels(notes: experiment.Notes) -> None:
-    assert sum(len(notes.register[side]) for side in SIDES) == 90
+def test_notes_are_100_ms_with_two_labels(notes: Tasks) -> None:
+    assert sum(len(notes["register"][side]) for side in SIDES) == 90
     for side in SIDES:
-        sounds = notes.waveforms[side]
-        assert sounds.shape == (len(notes.register[side]), 2205)
-        assert all(sound.any() for sound in sounds)
-        for labels in (notes.register[side], notes.velocity[side]):
-            assert labels.min() >= 0 and labels.max() < 5
+        for each in (notes["register"][side], notes["velocity"][side]):
+            assert each.inputs.shape == (len(each), 2205)
+            assert all(sound.any() for sound in each.inputs)
+            assert each.labels.min() >= 0 and each.labels.max() < 5
 
 
-def test_registers_are_octaves(notes: experiment.Notes) -> None:
+def test_registers_are_octaves(notes: Tasks) -> None:
     """The higher the register, the higher the spectrum's centre of gravity, in the median."""
-    sounds, register = notes.waveforms["train"], notes.register["train"]
-    power = np.abs(np.fft.rfft(sounds)) ** 2
+    train = notes["register"]["train"]
+    register, power = train.labels, np.abs(np.fft.rfft(train.inputs)) ** 2
     peak = power.argmax(axis=1)
     assert np.median(peak[register <= 1]) < np.median(peak[register == 2])
     assert np.median(peak[register == 2]) < np.median(peak[register >= 3])
 
 
-def test_levels(notes: experiment.Notes) -> None:
-    train, test = notes.waveforms["train"], notes.waveforms["test"]
+def test_levels(notes: Tasks) -> None:
+    train, test = (notes["register"][side].inputs for side in ("train", "test"))
     each = experiment.one_by_one(test)
     assert np.allclose(np.sqrt(np.mean(each**2, axis=1)), 0.1)
     assert np.allclose(experiment.one_by_one(30 * test), each)
@@ -87,9 +88,40 @@ def test_recall_counts_each_class_by_itself() -> None:
             loud = audio.amax(dim=(1, 2)) > 0.5
             return torch.stack([~loud, loud], dim=1).float()
 
-    heard = experiment.Heard(ByPeak(1, 1), experiment.as_it_is, labels, peaks[:, None], 0.0)
-    assert heard.recalls().tolist() == [0.75, 0.5]
-    assert heard.accuracy() == pytest.approx(4 / 6)
+    trained, notes = Recogniser(ByPeak(1, 1), experiment.as_it_is), Examples(peaks[:, None], labels)
+    assert trained.recalls(notes).tolist() == [0.75, 0.5]
+    assert trained.accuracy(notes) == pytest.approx(4 / 6)
+    assert trained.accuracy(notes, gain_db=20.0) == pytest.approx(2 / 6)  # all are loud now
+
+
+def test_each_variant_trains_on_what_its_name_says(
+    notes: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What reaches the network, by side; the test side is no part of the training."""
+    seen = {}
+
+    def no_training(build, sides, **options):
+        seen.update(sides)
+        return build(), None
+
+    monkeypatch.setattr(experiment, "train_network", no_training)
+    plain = notes["velocity"]["train"].inputs
+    for level, prepare in (
+        ("as it is", experiment.as_it_is),
+        ("one gain", experiment.by_training(plain)),
+        ("each by itself", experiment.one_by_one),
+    ):
+        trained = experiment.train(Variant("velocity", level), notes)
+        assert seen.keys() == {"train", "validation"}
+        np.testing.assert_allclose(seen["train"].inputs[:, 0], prepare(plain), rtol=1e-6)
+        np.testing.assert_array_equal(seen["train"].labels, notes["velocity"]["train"].labels)
+        np.testing.assert_array_equal(trained.prepare(plain), prepare(plain))
+    trained = experiment.train(Variant(level="random gain"), notes)
+    gains_db = 20 * np.log10(waveforms.rms(seen["train"].inputs[:, 0]) / waveforms.rms(plain))
+    assert -30 < gains_db < 30 and trained.prepare is experiment.as_it_is
+    trained = experiment.train(Variant(recorder="rate/4 filtered"), notes)
+    assert seen["train"].inputs.shape[-1] == 552 == trained.prepare(plain).shape[-1]
+    np.testing.assert_allclose(np.sqrt(np.mean(seen["train"].inputs ** 2, axis=-1)), 0.1, rtol=1e-5)
 
 
 def test_every_variant_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ import pytest
 
 from dl101.data import fetch as fetch_module
 from dl101.data.catalog_record import Dataset, RemoteFile
-from dl101.data.fetch import DatasetFiles, Patience, describe, fetch
+from dl101.data.fetch import DatasetFiles, RetryPolicy, describe, fetch
 from dl101.errors import ConfigError, FetchError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -119,9 +119,9 @@ def get(server):
 
 
 def _fetched(record, rounds=3, timeout_s=5.0, **options):
-    patience = Patience((0.0,) * (rounds - 1), timeout_s)
+    retry_policy = RetryPolicy((0.0,) * (rounds - 1), timeout_s)
     options = {"progress": False, "show": lambda text: None, **options}
-    return fetch("tiny", catalog={"tiny": record}, patience=patience, **options)
+    return fetch("tiny", catalog={"tiny": record}, retry_policy=retry_policy, **options)
 
 
 def snapshot(folder):
@@ -326,11 +326,11 @@ def test_pauses_are_as_given(get, monkeypatch, server):
     monkeypatch.setattr(fetch_module.time, "sleep", slept.append)
     url = server.put(f"/{ANNOTATIONS}", PYJAMA, manners.broken)
     with pytest.raises(FetchError):
-        patience = Patience((1.0, 5.0))
+        retry_policy = RetryPolicy((1.0, 5.0))
         fetch(
             "tiny",
             catalog={"tiny": dataset([url], [url])},
-            patience=patience,
+            retry_policy=retry_policy,
             show=lambda text: None,
         )
     assert slept == [0.0, 1.0, 5.0]
@@ -597,12 +597,12 @@ def test_offline_forbids_the_network_but_serves_the_cache(get, server, monkeypat
 SCRIPT = """
 import sys
 from dl101.data.catalog_record import Dataset, RemoteFile
-from dl101.data.fetch import Patience, fetch
+from dl101.data.fetch import RetryPolicy, fetch
 print("ready", flush=True)
 sys.stdin.readline()
 record = eval(sys.argv[1])
 files = fetch("tiny", catalog={"tiny": record}, progress=False, show=lambda t: None,
-              patience=Patience((0.0,)))
+              retry_policy=RetryPolicy((0.0,)))
 print(files.audio.stat().st_size, flush=True)
 """
 

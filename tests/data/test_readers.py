@@ -31,7 +31,7 @@ from dl101.data import pyjama, readers, source, splits
 from dl101.data.archive import ArchiveError, files, opened
 from dl101.data.audiostore import AudioStore
 from dl101.data.catalog import DATASETS
-from dl101.data.fetch import Patience, fetch
+from dl101.data.fetch import RetryPolicy, fetch
 from dl101.errors import FetchError
 
 HELPER = Path(__file__).with_name("misbehaving_server.py")
@@ -77,8 +77,8 @@ def get(server):
         else:
             record = dataclasses.replace(record, annotations=files[0], audio=files[1])
         options = {"progress": False, "show": lambda text: None, **options}
-        patience = Patience((0.0,) * (rounds - 1), 5.0)
-        return fetch(name, catalog={name: record}, patience=patience, **options)
+        retry_policy = RetryPolicy((0.0,) * (rounds - 1), 5.0)
+        return fetch(name, catalog={name: record}, retry_policy=retry_policy, **options)
 
     return run
 
@@ -291,12 +291,12 @@ def test_full_disk_keeps_the_download(get, cache, monkeypatch, server):
 SCRIPT = """
 import sys
 from dl101.data.catalog_record import Dataset, RemoteFile
-from dl101.data.fetch import Patience, fetch
+from dl101.data.fetch import RetryPolicy, fetch
 print("ready", flush=True)
 sys.stdin.readline()
 record = eval(sys.argv[1])
 files = fetch(record.name, catalog={record.name: record}, progress=False, show=lambda t: None,
-              patience=Patience((0.0,)))
+              retry_policy=RetryPolicy((0.0,)))
 print(files.audio.stat().st_size, flush=True)
 """
 

@@ -29,17 +29,16 @@ twice: with the label moved along, and with the label left as it was, which teac
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dl101.data import harte, pair, pyjama
-from dl101.data.embedded import export
+from dl101.data import harte, pyjama
 from dl101.data.splits import SIDES
 from dl101.progress import progress as progress_bar
 from dl101.signal import augment, cqt, mel
@@ -47,8 +46,9 @@ from dl101.signal.augment import Augmented
 from dl101.signal.cqt import HcqtConfig
 from dl101.signal.stft import stft
 from dl101.signal.waveforms import level_dbfs, snr_db
-from dl101.training.comparison import Outcome
-from dl101.training.fit import check_loss
+from dl101.training.comparison import Comparison, Measurement, corpus_tracks
+from dl101.training.examples import majority
+from dl101.training.loop import minimise
 
 RATE = 22050
 STRENGTH = 1e4  # C of log(1 + C x)
@@ -66,6 +66,7 @@ KINDS: Mapping[str, augment.Augmentation] = {
 ON_INPUTS = ("masks", "mixup")  # drawn for each batch
 MIXUP_ALPHA = 0.4
 N_CHANNELS = 48
+LEARNING_RATE = 3e-3
 ALIKE_EPOCHS, ALIKE_BATCH, TEMPERATURE = 60, 96, 0.2
 
 
@@ -127,7 +128,7 @@ Sides = Mapping[str, Mapping[str, Versions]]  # side, then kind ("plain" or one 
 
 
 @dataclass(frozen=True, eq=False)
-class Item:
+class Sound:
     """A sound with its labels: one track, or a stretch of one."""
 
     audio: NDArray[np.float32]
@@ -135,61 +136,6 @@ class Item:
     side: str
     pitch_midi: float = 0.0
     tempo_bpm: float = 1.0
-
-
-Feature = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
-
-def make_versions(
-    items: Sequence[Item],
-    feature: Feature,
-    kinds: Sequence[str],
-    *,
-    move: Callable[[float, Augmented], float],
-    seed: int = 0,
-    n_versions: int = N_VERSIONS,
-    sides: Sequence[str] = SIDES,
-    progress: bool = True,
-) -> Sides:
-    """Return the versions of items: on the training side ``n_versions`` of each kind, else one.
-
-    Parameters
-    ----------
-    items
-        What is heard.
-    feature
-        Returns the input made from a sound; its shape is the same for all.
-    kinds
-        Some of :data:`KINDS`; ``plain``, the sound as it is, is always there.
-    move
-        Returns what a label becomes.
-    seed
-        Of the augmentations.
-    n_versions
-        How many of each kind on the training side.
-    sides
-        Sides that get changed versions.
-    progress
-        Whether to show a progress bar.
-    """
-    found: dict[str, dict[str, list]] = {side: {} for side in SIDES}
-    bar = progress_bar(list(enumerate(items)), "changing sounds", enabled=progress)
-    for index, item in bar:
-        for kind in ("plain", *kinds):
-            if kind != "plain" and item.side not in sides:
-                continue
-            n = n_versions if kind != "plain" and item.side == "train" else 1
-            rows = []
-            for version in range(n):
-                number = -1 if kind == "plain" else list(KINDS).index(kind)
-                rng = np.random.default_rng([seed, index, number + 1, version])
-                changed, quantities = change(item, kind, rng)
-                rows.append((feature(changed.audio), move(item.label, changed), quantities))
-            found[item.side].setdefault(kind, []).append(rows)
-    return {
-        side: {kind: _stacked(rows) for kind, rows in kinds_of.items()}
-        for side, kinds_of in found.items()
-    }
 
 
 def _stacked(rows: Sequence[Sequence[tuple]]) -> Versions:
@@ -206,21 +152,21 @@ def _stacked(rows: Sequence[Sequence[tuple]]) -> Versions:
     )
 
 
-def change(item: Item, kind: str, rng: np.random.Generator) -> tuple[Augmented, dict[str, float]]:
+def change(sound: Sound, kind: str, rng: np.random.Generator) -> tuple[Augmented, dict[str, float]]:
     """Return a changed sound, and the quantity that this kind of change varies."""
     if kind == "plain":
-        return Augmented(item.audio, RATE), {}
+        return Augmented(sound.audio, RATE), {}
     if kind == "room":
         rt60_s = float(np.exp(rng.uniform(*np.log(KINDS["room"].rt60_s))))
         heard = augment.Room((rt60_s, rt60_s), KINDS["room"].direct_to_reverb_db)
-        return heard(item.audio, RATE, rng), {"room": float(np.log2(rt60_s))}
-    changed = KINDS[kind](item.audio, RATE, rng)
+        return heard(sound.audio, RATE, rng), {"room": float(np.log2(rt60_s))}
+    changed = KINDS[kind](sound.audio, RATE, rng)
     quantity = {
         "gain": lambda: level_dbfs(changed.audio),
-        "noise": lambda: snr_db(item.audio, changed.audio),
+        "noise": lambda: snr_db(sound.audio, changed.audio),
         "filter": lambda: brightness(changed.audio),
-        "pitch": lambda: item.pitch_midi + changed.semitones,
-        "stretch": lambda: float(np.log2(item.tempo_bpm / changed.stretch)),
+        "pitch": lambda: sound.pitch_midi + changed.semitones,
+        "stretch": lambda: float(np.log2(sound.tempo_bpm / changed.stretch)),
     }[kind]()
     return changed, {kind: quantity}
 
@@ -252,13 +198,13 @@ def log_mel(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     audio = _head(audio, EXCERPT_S["instrument"])
     spectrum = stft(audio, window_samples=WINDOW_SAMPLES, hop_samples=HOP_SAMPLES)
     filters = mel.mel_filters(RATE, n_bands=N_BANDS, window_samples=WINDOW_SAMPLES)
-    return np.log1p(STRENGTH * (filters @ np.abs(spectrum) ** 2)).astype(np.float32)
+    return mel.compress(filters @ np.abs(spectrum) ** 2, STRENGTH).astype(np.float32)
 
 
 def mean_cqt(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the mean over time of the log-compressed CQT of the middle second, (216,)."""
     values = cqt.cqt(np.ascontiguousarray(audio), CQT).values[0]
-    return np.log1p(STRENGTH * values).mean(axis=1)
+    return mel.compress(values, STRENGTH).mean(axis=1)
 
 
 def rhythm(audio: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -270,7 +216,7 @@ def rhythm(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     hop, audio = 256, _head(audio, EXCERPT_S["dance"])
     spectrum = stft(audio, window_samples=1024, hop_samples=hop)
     filters = mel.mel_filters(RATE, n_bands=32, window_samples=1024)
-    bands = np.log1p(STRENGTH * (filters @ np.abs(spectrum) ** 2))
+    bands = mel.compress(filters @ np.abs(spectrum) ** 2, STRENGTH)
     onsets = np.maximum(np.diff(bands, axis=1), 0).sum(axis=0)
     onsets = onsets - onsets.mean()
     power = np.abs(np.fft.rfft(onsets, 2 * onsets.size)) ** 2
@@ -278,34 +224,35 @@ def rhythm(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.interp(LAGS_S, np.arange(onsets.size) * hop / RATE, alike).astype(np.float32)
 
 
-def hear(task: str, *, seed: int = 0, n_tracks: int | None = None, progress: bool = True) -> Heard:
-    """Return the items of a task; the corpus is rendered at first use."""
+LABELS = {"instrument": "instrument", "dance": "rhythm"}  # fields of the corpora
+
+
+def load_sounds(
+    task: str, *, seed: int = 0, n_tracks: int | None = None, progress: bool = True
+) -> LabelledSounds:
+    """Return the sounds of a task (for ``tempo`` see :func:`asked_for_tempo`)."""
     plan = TASKS[task]
-    n_tracks = n_tracks or plan.n_tracks
-    files = export.cached_corpus(plan.corpus, n_tracks=n_tracks, seed=seed, progress=progress)
-    field_name = {"instrument": "instrument", "dance": "rhythm"}.get(task)
-    classes: tuple[str, ...] = harte.CLASSES[:24]
-    if task == "tempo":
-        classes = TEMPI
-    items: list[Item] = []
-    with pair.opened(files.audio, files.annotations) as (entries, store):
-        if field_name:
-            classes = tuple(sorted({entry.first(field_name) for entry in entries}))
-        for entry in progress_bar(entries, f"hearing {plan.corpus}", enabled=progress):
-            audio, _ = store.read(entry.filepath)
-            side = entry.first("split")
-            if task == "chord":
-                items += _chords(entry, audio, side)
-                continue
-            tempo = float(entry.first("tempo"))
-            label = tempo if task == "tempo" else classes.index(entry.first(field_name))
-            pitch = float(np.mean(entry.values("pitchmidi"))) if task == "instrument" else 0.0
-            audio = audio[: round(1.25 * EXCERPT_S.get(task, EXCERPT_S["dance"]) * RATE)]
-            items.append(Item(audio, label, side, pitch, tempo))
-    return Heard(task, tuple(items), classes, n_tracks, seed)
+    sounds: list[Sound] = []
+    names: list[str] = []
+    for entry, read in corpus_tracks(
+        plan.corpus, n_tracks=n_tracks or plan.n_tracks, seed=seed, progress=progress
+    ):
+        audio, side = read()[0], entry.first("split")
+        if task == "chord":
+            sounds += _chords(entry, audio, side)
+            continue
+        pitch = float(np.mean(entry.values("pitchmidi"))) if task == "instrument" else 0.0
+        audio = audio[: round(1.25 * EXCERPT_S[task] * RATE)]
+        sounds.append(Sound(audio, 0, side, pitch, float(entry.first("tempo"))))
+        names.append(entry.first(LABELS[task]))
+    if task == "chord":
+        return LabelledSounds(task, tuple(sounds), harte.CLASSES[:24], seed)
+    classes = tuple(sorted(set(names)))
+    labelled = [replace(s, label=classes.index(n)) for s, n in zip(sounds, names, strict=True)]
+    return LabelledSounds(task, tuple(labelled), classes, seed)
 
 
-def _chords(entry: pyjama.Entry, audio: NDArray[np.float32], side: str) -> list[Item]:
+def _chords(entry: pyjama.Entry, audio: NDArray[np.float32], side: str) -> list[Sound]:
     """Return the middle second of every major or minor chord that lasts a second."""
     found = []
     length_s = EXCERPT_S["chord"]
@@ -314,18 +261,17 @@ def _chords(entry: pyjama.Entry, audio: NDArray[np.float32], side: str) -> list[
         if 0 <= number < 24 and duration_s >= length_s:
             begin = round((onset_s + (duration_s - length_s) / 2) * RATE)
             excerpt = audio[begin : begin + round(length_s * RATE)]
-            found.append(Item(_head(excerpt, length_s), number, side))
+            found.append(Sound(_head(excerpt, length_s), number, side))
     return found
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
-    """The items of a task and the names of its classes."""
+class LabelledSounds:
+    """The sounds of a task and the names of its classes."""
 
     task: str
-    items: tuple[Item, ...]
+    sounds: tuple[Sound, ...]
     classes: tuple[str, ...]
-    n_tracks: int
     seed: int
 
     def versions(
@@ -336,18 +282,41 @@ class Heard:
         n_versions: int = N_VERSIONS,
         progress: bool = True,
     ) -> Sides:
-        """Return inputs and labels of all versions; see :func:`make_versions`."""
+        """Return inputs and labels: on the training side ``n_versions`` of each kind, else one.
+
+        Parameters
+        ----------
+        kinds
+            Some of :data:`KINDS`; ``plain``, the sound as it is, is always there.
+        sides
+            Those that get changed versions.
+        n_versions
+            How many of each kind on the training side.
+        progress
+            Whether to show a progress bar.
+        """
         feature = {"instrument": log_mel, "chord": mean_cqt}.get(self.task, rhythm)
-        return make_versions(
-            self.items,
-            feature,
-            kinds,
-            move=MOVES.get(self.task, lambda label, changed: label),
-            seed=self.seed,
-            n_versions=n_versions,
-            sides=sides,
-            progress=progress,
-        )
+        found: dict[str, dict[str, list]] = {side: {} for side in SIDES}
+        bar = progress_bar(list(enumerate(self.sounds)), "changing sounds", enabled=progress)
+        for index, sound in bar:
+            for number, kind in enumerate(("plain", *KINDS)):
+                if kind != "plain" and (kind not in kinds or sound.side not in sides):
+                    continue
+                rows = []
+                for version in range(
+                    n_versions if kind != "plain" and sound.side == "train" else 1
+                ):
+                    rng = np.random.default_rng([self.seed, index, number, version])
+                    changed, quantities = change(sound, kind, rng)
+                    label = sound.label
+                    if self.task == "chord":
+                        label = moved_chord(label, changed)
+                    rows.append((feature(changed.audio), label, quantities))
+                found[sound.side].setdefault(kind, []).append(rows)
+        return {
+            side: {kind: _stacked(rows) for kind, rows in kinds_of.items()}
+            for side, kinds_of in found.items()
+        }
 
     def targets(self, labels: NDArray) -> NDArray[np.float32]:
         """Return shares of classes (..., classes): one 1, or for tempo a bump around it."""
@@ -357,19 +326,33 @@ class Heard:
         bump = np.exp(-0.5 * steps**2)
         return (bump / bump.sum(axis=-1, keepdims=True)).astype(np.float32)
 
+    def is_right(self, answer: int | NDArray, labels: NDArray) -> NDArray[np.bool_]:
+        """Return for which labels an answer, the number of a class or of a tempo, is right."""
+        if self.task != "tempo":
+            return answer == labels
+        return np.abs(np.log(TEMPO_BINS[answer] / labels)) < np.log1p(TEMPO_TOLERANCE)
+
     def score(self, logits: NDArray, labels: NDArray) -> float:
         """Return the share of right answers."""
-        best = logits.argmax(axis=-1)
-        if self.task != "tempo":
-            return float(np.mean(best == labels))
-        return float(np.mean(np.abs(np.log(TEMPO_BINS[best] / labels)) < np.log1p(TEMPO_TOLERANCE)))
+        return float(np.mean(self.is_right(logits.argmax(axis=-1), labels)))
 
     def baseline(self, sides: Sides) -> float:
         """Return the score of the one answer that would be right most often in training."""
         train, test = sides["train"]["plain"].labels[0], sides["test"]["plain"].labels[0]
-        answers = np.eye(len(self.classes))
-        best = max(answers, key=lambda a: self.score(np.tile(a, (train.size, 1)), train))
-        return self.score(np.tile(best, (test.size, 1)), test)
+        answer = majority(train, range(len(self.classes)), self.is_right)
+        return float(np.mean(self.is_right(answer, test)))
+
+
+Data = tuple[LabelledSounds, Sides]
+
+
+def load(task: str, *, seed: int = 0, n_tracks: int | None = None, progress: bool = True) -> Data:
+    """Return the sounds of a task and all their versions; of instruments on every side."""
+    if task == "tempo":
+        return asked_for_tempo(load("dance", seed=seed, n_tracks=n_tracks, progress=progress))
+    sounds = load_sounds(task, seed=seed, n_tracks=n_tracks, progress=progress)
+    sides = SIDES if task == "instrument" else ("train",)
+    return sounds, sounds.versions(tuple(KINDS), sides=sides, progress=progress)
 
 
 def moved_chord(label: float, changed: Augmented) -> float:
@@ -378,19 +361,14 @@ def moved_chord(label: float, changed: Augmented) -> float:
     return (root + round(changed.semitones)) % 12 + 12 * is_minor
 
 
-MOVES: Mapping[str, Callable[[float, Augmented], float]] = {
-    "chord": moved_chord,
-    "tempo": lambda label, changed: label / changed.stretch,  # twice as long is half as fast
-}
-
-
-def asked_for_tempo(dances: Heard, sides: Sides) -> tuple[Heard, Sides]:
+def asked_for_tempo(dances: Data) -> Data:
     """Return the task ``tempo`` on the sounds that were made for ``dance``."""
-    items = tuple(replace(item, label=item.tempo_bpm) for item in dances.items)
-    asked = replace(dances, task="tempo", items=items, classes=TEMPI)
+    labelled, sides = dances
+    sounds = tuple(replace(sound, label=sound.tempo_bpm) for sound in labelled.sounds)
+    asked = replace(labelled, task="tempo", sounds=sounds, classes=TEMPI)
     found: dict[str, dict[str, Versions]] = {}
     for side, kinds in sides.items():
-        tempi = np.array([item.tempo_bpm for item in items if item.side == side])
+        tempi = np.array([sound.tempo_bpm for sound in sounds if sound.side == side])
         found[side] = {}
         for kind, versions in kinds.items():
             labels = np.broadcast_to(tempi, versions.labels.shape)
@@ -439,94 +417,130 @@ class Network(nn.Module):
         return self.head(self.embed(x))
 
 
-def train(
-    heard: Heard,
-    versions: Sequence[Versions],
-    *,
-    on_inputs: str = "",
-    labels_move: bool = True,
-    seed: int = 0,
-    batch_size: int = 32,
-) -> Network:
-    """Train a network on versions of the training side, of which the first is the plain one.
+@dataclass(frozen=True)
+class Training:
+    """One way of training.
 
-    Parameters
+    Attributes
     ----------
-    heard
-        The task.
-    versions
-        What may be drawn.
+    name
+        In tables and records.
+    kinds
+        Of :data:`KINDS`, of which versions may be drawn beside the plain one.
     on_inputs
         ``"masks"``, ``"mixup"`` or nothing.
     labels_move
         Whether each version has its own label, or that of the plain one.
+    """
+
+    name: str
+    kinds: tuple[str, ...] = ()
+    on_inputs: str = ""
+    labels_move: bool = True
+
+
+def trainings(task: str) -> dict[str, Training]:
+    """Return every way of training for a task, by name."""
+    plan = TASKS[task]
+    ways = [Training("nothing")]
+    for kind in KINDS:
+        moves = {"pitch": plan.pitch_moves, "stretch": plan.stretch_moves}.get(kind, False)
+        ways.append(Training(kind, (kind,)))
+        if moves:
+            ways.append(Training(f"{kind}, label left", (kind,), labels_move=False))
+    ways += [Training(name, on_inputs=name) for name in ON_INPUTS]
+    ways.append(Training("everything", tuple(KINDS)))
+    return {way.name: way for way in ways}
+
+
+def train(way: Training, data: Data, *, seed: int = 0, batch_size: int = 32) -> Network:
+    """Train a network on versions of the training side.
+
+    Parameters
+    ----------
+    way
+        What may be drawn, and how.
+    data
+        The sounds of a task and their versions.
     seed
         Of the first weights, of the order, and of what is drawn.
     """
-    plan = TASKS[heard.task]
-    inputs = np.concatenate([v.inputs for v in versions])
+    sounds, sides = data
+    plan, versions = TASKS[sounds.task], [sides["train"][kind] for kind in ("plain", *way.kinds)]
     labels = np.concatenate([v.labels for v in versions])
-    targets = heard.targets(labels if labels_move else np.broadcast_to(labels[:1], labels.shape))
+    targets = sounds.targets(
+        labels if way.labels_move else np.broadcast_to(labels[:1], labels.shape)
+    )
     n_versions, n_items = labels.shape
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 77])
-    network = Network(versions[0].inputs[0], len(heard.classes))
+    network = Network(versions[0].inputs[0], len(sounds.classes))
+    inputs = np.concatenate([v.inputs for v in versions])
     inputs = network.standardised(torch.from_numpy(inputs)).numpy()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-3)
+
+    def loss(rows: NDArray[np.int64]) -> Tensor:
+        drawn = rng.integers(n_versions, size=rows.size)
+        x, y = inputs[drawn, rows], targets[drawn, rows]
+        if way.on_inputs == "mixup":
+            x, y = augment.mixup(x, y, rng, alpha=MIXUP_ALPHA)
+        elif way.on_inputs == "masks":
+            x = masked(x, plan, rng)
+        return nn.functional.cross_entropy(network(torch.from_numpy(x)), torch.from_numpy(y))
+
     n_batches = -(-n_items // batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=3e-3, total_steps=plan.epochs * n_batches
-    )
-    network.train()
-    for epoch in range(plan.epochs):
-        for rows in np.array_split(rng.permutation(n_items), n_batches):
-            drawn = rng.integers(n_versions, size=rows.size)
-            x, y = inputs[drawn, rows], targets[drawn, rows]
-            if on_inputs == "mixup":
-                x, y = augment.mixup(x, y, rng, alpha=MIXUP_ALPHA)
-            elif on_inputs == "masks":
-                x = masked(x, plan, rng)
-            loss = nn.functional.cross_entropy(network(torch.from_numpy(x)), torch.from_numpy(y))
-            check_loss(loss, f"training for {heard.task}, epoch {epoch + 1}", optimiser)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-    return network.eval()
+    _one_cycle(network, network.parameters(), loss, (n_items, n_batches, plan.epochs), rng)
+    return network
 
 
-def train_alike(heard: Heard, sides: Sides, kind: str, *, seed: int = 0) -> Network:
+def train_alike(kind: str, data: Data, *, seed: int = 0) -> Network:
     """Train a network, without labels, to give versions of one sound like embeddings.
 
     Each batch holds two versions of every track, drawn from the plain one and those of ``kind``
     (``nothing``: the plain one twice; ``everything``: any). An embedding, projected and brought to
-    length 1, has to find its partner among all others of the batch.
+    length 1, has to find its partner among all others of the batch. The head stays as it was.
     """
+    sounds, sides = data
     kinds = {"nothing": (), "everything": tuple(KINDS)}.get(kind, (kind,))
     inputs = np.concatenate([sides["train"][name].inputs for name in ("plain", *kinds)])
     n_versions, n_items = inputs.shape[:2]
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 78])
-    network = Network(inputs[0], len(heard.classes))
+    network = Network(inputs[0], len(sounds.classes))
+    network.head.requires_grad_(False)
     inputs = network.standardised(torch.from_numpy(inputs)).numpy()
     projector = nn.Sequential(nn.ReLU(), nn.Linear(N_CHANNELS, N_CHANNELS, bias=False))
-    parameters = [*network.body.parameters(), *projector.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=1e-3)
+
+    def loss(rows: NDArray[np.int64]) -> Tensor:
+        both = np.concatenate([rows, rows])
+        x = torch.from_numpy(inputs[rng.integers(n_versions, size=both.size), both])
+        return nt_xent(projector(network.embed(x)))
+
     n_batches = -(-n_items // ALIKE_BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=3e-3, total_steps=ALIKE_EPOCHS * n_batches
+    parameters = [*network.body.parameters(), *projector.parameters()]
+    _one_cycle(network, parameters, loss, (n_items, n_batches, ALIKE_EPOCHS), rng)
+    return network
+
+
+def _one_cycle(
+    network: Network,
+    parameters: Iterable[nn.Parameter],
+    loss: Callable[[NDArray[np.int64]], Tensor],
+    size: tuple[int, int, int],
+    rng: np.random.Generator,
+) -> None:
+    """Train for a number of steps with a learning rate that rises and falls once."""
+    n_items, n_batches, epochs = size
+    optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=1e-3)
+    minimise(
+        network,
+        loss,
+        lambda: np.array_split(rng.permutation(n_items), n_batches),
+        optimiser,
+        epochs=epochs,
+        schedule=torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, max_lr=LEARNING_RATE, total_steps=epochs * n_batches
+        ),
     )
-    for epoch in range(ALIKE_EPOCHS):
-        for rows in np.array_split(rng.permutation(n_items), n_batches):
-            pair = np.concatenate([rows, rows])
-            x = torch.from_numpy(inputs[rng.integers(n_versions, size=pair.size), pair])
-            loss = nt_xent(projector(network.embed(x)))
-            check_loss(loss, f"training alike, epoch {epoch + 1}", optimiser)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-    return network.eval()
 
 
 def nt_xent(projections: Tensor, temperature: float = TEMPERATURE) -> Tensor:
@@ -558,19 +572,20 @@ def answers(network: Network, inputs: NDArray[np.float32]) -> tuple[NDArray, NDA
 # ---- scores ------------------------------------------------------------------------------------
 
 
-def blindness(network: Network, heard: Heard, sides: Sides) -> dict[str, float]:
+def blindness(network: Network, data: Data) -> dict[str, float]:
     """Return how much each kind of change moves embeddings and answers; see the module."""
+    sounds, sides = data
     test = sides["test"]
     plain, logits = answers(network, test["plain"].inputs[0])
     n = len(plain)
     apart = np.linalg.norm(plain[:, None] - plain[None], axis=-1).sum() / (n * (n - 1))
-    scores = {"accuracy_plain": heard.score(logits, test["plain"].labels[0])}
+    scores = {"accuracy_plain": sounds.score(logits, test["plain"].labels[0])}
     for kind in test:
         if kind == "plain":
             continue
         moved, logits = answers(network, test[kind].inputs[0])
         scores[f"change_{kind}"] = float(np.linalg.norm(moved - plain, axis=1).mean() / apart)
-        scores[f"accuracy_{kind}"] = heard.score(logits, test[kind].labels[0])
+        scores[f"accuracy_{kind}"] = sounds.score(logits, test[kind].labels[0])
         known = sides["validation"][kind]
         scores[f"reads_{kind}"] = probe(
             np.concatenate([answers(network, x)[0] for x in sides["train"][kind].inputs]),
@@ -592,77 +607,66 @@ def probe(
     return float(max(0.0, 1.0 - np.mean((found - y_new) ** 2) / np.var(y_new)))
 
 
-def trainings(task: str) -> dict[str, tuple[tuple[str, ...], str, bool]]:
-    """Return for each way of training: kinds of versions, what is done to inputs, labels move."""
-    plan = TASKS[task]
-    ways: dict[str, tuple[tuple[str, ...], str, bool]] = {"nothing": ((), "", True)}
-    for kind in KINDS:
-        moves = {"pitch": plan.pitch_moves, "stretch": plan.stretch_moves}.get(kind, False)
-        ways[kind] = ((kind,), "", True)
-        if moves:
-            ways[f"{kind}, label left"] = ((kind,), "", False)
-    ways |= {name: ((), name, True) for name in ON_INPUTS}
-    ways["everything"] = (tuple(KINDS), "", True)
-    return ways
+def accuracy(network: Network, data: Data) -> float:
+    """Return the share of right answers to the plain test sounds."""
+    sounds, sides = data
+    test = sides["test"]["plain"]
+    return sounds.score(answers(network, test.inputs[0])[1], test.labels[0])
 
 
-def network_for(heard: Heard, sides: Sides, way: str, *, seed: int = 0) -> Network:
-    """Train a network in one of the ways of :func:`trainings`."""
-    kinds, on_inputs, labels_move = trainings(heard.task)[way]
-    train_side = sides["train"]
-    return train(
-        heard,
-        [train_side[kind] for kind in ("plain", *kinds)],
-        on_inputs=on_inputs,
-        labels_move=labels_move,
-        seed=seed,
+def score(network: Network, way: Training, data: Data) -> dict[str, float]:
+    """Return the accuracy on the test side; for instruments blindness, too."""
+    scores = {"accuracy": accuracy(network, data)}
+    return scores | (blindness(network, data) if data[0].task == "instrument" else {})
+
+
+def score_alike(network: Network, kind: str, data: Data) -> dict[str, float]:
+    """Return the blindness of a network that learned no labels."""
+    return {k: value for k, value in blindness(network, data).items() if "accuracy" not in k}
+
+
+def _comparison(task: str, **parts: object) -> Comparison:
+    return Comparison(
+        corpus=TASKS[task].corpus,
+        n_tracks=TASKS[task].n_tracks,
+        load=partial(load, task),
+        n_items=lambda data: data[1]["test"]["plain"].labels.shape[1],
+        **parts,
     )
 
 
-def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
+def _settings(task: str, way: Training) -> dict[str, object]:
+    return {"training": way.name, "n_versions": N_VERSIONS, "epochs": TASKS[task].epochs}
+
+
+COMPARISONS: Mapping[str, Comparison] = {
+    task: _comparison(
+        task,
+        prefix=f"{task}: ",
+        baselines={"most frequent": lambda data: {"accuracy": data[0].baseline(data[1])}},
+        variants=trainings(task),
+        train=train,
+        score=score,
+        describe=partial(_settings, task),
+    )
+    for task in TASKS
+}
+ALIKE = _comparison(
+    "instrument",
+    prefix="alike: ",
+    variants={kind: kind for kind in ("nothing", *KINDS, "everything")},
+    train=train_alike,
+    score=score_alike,
+    describe=lambda kind: {"training": f"alike: {kind}", "n_versions": N_VERSIONS},
+)
+
+
+def run(seed: int, n_tracks: int | None = None) -> Iterator[Measurement]:
     """Yield for each task the baseline and every training; for instruments blindness, too."""
-    heard = sides = None
-    for task in TASKS:
-        began = time.perf_counter()
-        if task == "tempo":
-            heard, sides = asked_for_tempo(heard, sides)
-        else:
-            heard = hear(task, seed=seed, n_tracks=n_tracks)
-            changed_sides = SIDES if task == "instrument" else ("train",)
-            sides = heard.versions(tuple(KINDS), sides=changed_sides)
-        common = {
-            "n_items": sides["test"]["plain"].labels.shape[1],
-            "corpus": TASKS[task].corpus,
-            "n_tracks": heard.n_tracks,
-        }
-        score = heard.baseline(sides)
-        spent = time.perf_counter() - began
-        yield Outcome(f"{task}: most frequent", {"accuracy": score}, wall_time_s=spent, **common)
-        for way in trainings(task):
-            began = time.perf_counter()
-            network = network_for(heard, sides, way, seed=seed)
-            logits = answers(network, sides["test"]["plain"].inputs[0])[1]
-            scores = {"accuracy": heard.score(logits, sides["test"]["plain"].labels[0])}
-            if task == "instrument":
-                scores |= blindness(network, heard, sides)
-            yield Outcome(
-                f"{task}: {way}",
-                scores,
-                config={"training": way, "n_versions": N_VERSIONS, "epochs": TASKS[task].epochs},
-                network=network,
-                wall_time_s=time.perf_counter() - began,
-                **common,
-            )
-        if task == "instrument":
-            for kind in ("nothing", *KINDS, "everything"):
-                began = time.perf_counter()
-                network = train_alike(heard, sides, kind, seed=seed)
-                scores = blindness(network, heard, sides)
-                yield Outcome(
-                    f"alike: {kind}",
-                    {name: value for name, value in scores.items() if "accuracy" not in name},
-                    config={"training": f"alike: {kind}", "n_versions": N_VERSIONS},
-                    network=network.body,
-                    wall_time_s=time.perf_counter() - began,
-                    **common,
-                )
+    instruments = load("instrument", seed=seed, n_tracks=n_tracks)
+    yield from COMPARISONS["instrument"].run(seed, n_tracks, data=instruments)
+    yield from ALIKE.run(seed, n_tracks, data=instruments)
+    yield from COMPARISONS["chord"].run(seed, n_tracks)
+    dances = load("dance", seed=seed, n_tracks=n_tracks)
+    yield from COMPARISONS["dance"].run(seed, n_tracks, data=dances)
+    yield from COMPARISONS["tempo"].run(seed, n_tracks, data=asked_for_tempo(dances))

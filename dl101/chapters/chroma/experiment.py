@@ -17,31 +17,25 @@ of one frame that was trained on the training side in all twelve transpositions.
 
 from __future__ import annotations
 
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import lightning as L
 import numpy as np
 import scipy.ndimage
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
 
-from dl101.data import harte, pair, pyjama
-from dl101.data.embedded import export
-from dl101.data.splits import SIDES
+from dl101.data import harte, pyjama
 from dl101.evaluation import chords
-from dl101.progress import progress as progress_bar
-from dl101.signal import cqt, hpss, tuning
+from dl101.signal import cqt, hpss, mel, tuning
 from dl101.signal.cqt import HcqtConfig
 from dl101.signal.feature import Feature
 from dl101.targets import PitchAxis, from_notes
-from dl101.training.comparison import Outcome
-from dl101.training.fit import System, TrainingConfig, check_loss, fit
+from dl101.training.comparison import Comparison, Read, load_sides
+from dl101.training.examples import Examples, logits_of, majority, train_network
+from dl101.training.fit import TrainingConfig, check_loss
 
 INPUT = HcqtConfig(
     harmonics=(1,), bins_per_semitone=3, n_octaves=6, f_min_hz=65.406, hop_samples=2048
@@ -57,15 +51,15 @@ HIDDEN = 256
 TRAINING = TrainingConfig(
     max_epochs=5, patience=5, batch_size=64, learning_rate=1e-3, weight_decay=1e-4
 )
-N_TRACKS = 72
+CORPUS, N_TRACKS = "chords", 72
 _SEMITONES = PitchAxis(f_min_hz=8.175799, bins_per_semitone=1, n_bins=128)  # MIDI 0 to 127
 
 Chroma = Callable[[Mapping[str, Feature]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
-class Track:
-    """One track with its spectra by name, and its truth.
+class ChordTrack:
+    """One track with its spectra by name, and its truth: chords, or notes.
 
     ``spectra`` has "plain" and "tuned" and, where asked for, "harmonic" and "harmonic-tuned" (after
     harmonic-percussive separation). ``classes`` (frames,) are chords, ``target`` (12, frames) the
@@ -74,7 +68,6 @@ class Track:
     drum kit plays.
     """
 
-    side: str
     key: str
     spectra: Mapping[str, Feature]
     classes: NDArray[np.int64] | None
@@ -84,6 +77,9 @@ class Track:
     has_drums: bool
 
 
+Sides = Mapping[str, Sequence[ChordTrack]]
+
+
 def load_tracks(
     corpus: str,
     n_tracks: int,
@@ -91,8 +87,8 @@ def load_tracks(
     seed: int = 0,
     with_hpss: bool = False,
     progress: bool = True,
-) -> list[Track]:
-    """Return the tracks of a corpus that has chords or notes, with their spectra.
+) -> dict[str, list[ChordTrack]]:
+    """Return by side the tracks of a corpus that has chords or notes, with their spectra.
 
     Parameters
     ----------
@@ -105,27 +101,34 @@ def load_tracks(
     progress
         Whether to show progress bars.
     """
-    files = export.cached_corpus(corpus, n_tracks=n_tracks, seed=seed, progress=progress)
-    tracks = []
-    with pair.opened(files.audio, files.annotations) as (collection, store):
-        entries = [e for e in collection if e.first("role") != "stem"]
-        for entry in progress_bar(entries, f"hearing {corpus}", enabled=progress):
-            audio, rate = store.read(entry.filepath)
-            spectra, cents = spectra_of(audio, rate, with_hpss=with_hpss)
-            classes, target = _truth(entry, spectra["plain"].times)
-            tracks.append(
-                Track(
-                    side=entry.first("split"),
-                    key=entry.filepath,
-                    spectra=spectra,
-                    classes=classes,
-                    target=target,
-                    tuning_cents=float(entry.first("tuning-cents") or 0.0),
-                    estimated_cents=cents,
-                    has_drums=any(name.startswith("kit-") for name in entry.values("instrument")),
-                )
+
+    def to_items(entry: pyjama.Entry, read: Read) -> Iterable[ChordTrack]:
+        if entry.first("role") == "stem":
+            return []
+        spectra, cents = spectra_of(*read(), with_hpss=with_hpss)
+        classes, target = _truth(entry, spectra["plain"].times)
+        return [
+            ChordTrack(
+                key=entry.filepath,
+                spectra=spectra,
+                classes=classes,
+                target=target,
+                tuning_cents=float(entry.first("tuning-cents") or 0.0),
+                estimated_cents=cents,
+                has_drums=any(name.startswith("kit-") for name in entry.values("instrument")),
             )
-    return tracks
+        ]
+
+    return load_sides(corpus, to_items, n_tracks=n_tracks, seed=seed, progress=progress)
+
+
+def load_notes(
+    n_tracks: int, *, seed: int = 0, progress: bool = True
+) -> dict[str, list[ChordTrack]]:
+    """Return the tracks that have notes: ``n_tracks`` chorales and half as many piano pieces."""
+    chorales = load_tracks("chorales", n_tracks, seed=seed, progress=progress)
+    piano = load_tracks("piano", max(6, n_tracks // 2), seed=seed, progress=progress)
+    return {side: chorales[side] + piano[side] for side in chorales}
 
 
 def spectra_of(
@@ -207,7 +210,7 @@ class DeepChroma(nn.Module):
 
 def excerpts(spectrum: Feature) -> NDArray[np.float32]:
     """Return each frame with its neighbours, log-compressed, (frames, 15, bins)."""
-    values = np.log1p(DEEP_COMPRESSION * spectrum.values[0]).astype(np.float32)
+    values = mel.compress(spectrum.values[0], DEEP_COMPRESSION).astype(np.float32)
     padded = np.pad(values, ((0, 0), (CONTEXT_FRAMES, CONTEXT_FRAMES)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * CONTEXT_FRAMES + 1, axis=1)
     return windows.transpose(1, 2, 0)
@@ -227,105 +230,61 @@ def transposed(spectra: NDArray, targets: NDArray, semitones: int) -> tuple[NDAr
     return moved, np.roll(targets, semitones, axis=-1)
 
 
-class Excerpts(Dataset):
-    """Excerpts and targets; an index is a list, and gives a whole batch.
-
-    With a generator, each batch is transposed by -5 to 6 semitones, targets and all.
-    """
-
-    def __init__(
-        self, tracks: Sequence[Track], spectrum: str, rng: np.random.Generator | None
-    ) -> None:
-        self.rng = rng
-        known = [
-            np.ones(t.target.shape[1], bool) if t.classes is None else t.classes != harte.IGNORED
-            for t in tracks
-        ]
-        self.spectra = np.concatenate(
+def examples(tracks: Sequence[ChordTrack], spectrum: str) -> Examples:
+    """Return the excerpts of tracks and their pitch classes; chords without class are left out."""
+    known = [
+        np.ones(t.target.shape[1], bool) if t.classes is None else t.classes != harte.IGNORED
+        for t in tracks
+    ]
+    return Examples(
+        np.concatenate(
             [excerpts(t.spectra[spectrum])[k] for t, k in zip(tracks, known, strict=True)]
-        )
-        self.targets = np.concatenate(
-            [t.target.T[k] for t, k in zip(tracks, known, strict=True)]
-        ).astype(np.float32)
-
-    def __len__(self) -> int:
-        return len(self.spectra)
-
-    def __getitem__(self, indices: list[int]) -> dict[str, Tensor]:
-        spectra, targets = self.spectra[indices], self.targets[indices]
-        if self.rng is not None:
-            spectra, targets = transposed(spectra, targets, int(self.rng.integers(-5, 7)))
-        return {"input": torch.from_numpy(spectra), "target": torch.from_numpy(targets)}
-
-
-class DeepChromaSystem(System):
-    """Trains the network: a yes-or-no question for each pitch class."""
-
-    def __init__(self, network: DeepChroma, training: TrainingConfig) -> None:
-        super().__init__(training)
-        self.network = network
-
-    def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the mean binary cross-entropy of a batch."""
-        logits = self.network(batch["input"])
-        return functional.binary_cross_entropy_with_logits(logits, batch["target"])
-
-
-class ExcerptsData(L.LightningDataModule):
-    """Batches of excerpts; order and transpositions depend on the seed alone."""
-
-    def __init__(self, tracks: Sequence[Track], spectrum: str, batch_size: int, seed: int) -> None:
-        super().__init__()
-        sides = {side: [t for t in tracks if t.side == side] for side in ("train", "validation")}
-        self.train = Excerpts(sides["train"], spectrum, np.random.default_rng([seed]))
-        self.validation = Excerpts(sides["validation"], spectrum, None)
-        self.batch_size, self.seed = batch_size, seed
-
-    def train_dataloader(self) -> DataLoader:
-        """Return the training side, shuffled anew in each epoch."""
-        order = RandomSampler(self.train, generator=torch.Generator().manual_seed(self.seed))
-        batches = BatchSampler(order, self.batch_size, drop_last=True)
-        return DataLoader(self.train, sampler=batches, batch_size=None)
-
-    def val_dataloader(self) -> DataLoader:
-        """Return the validation side in order."""
-        batches = BatchSampler(SequentialSampler(self.validation), 512, drop_last=False)
-        return DataLoader(self.validation, sampler=batches, batch_size=None)
+        ),
+        np.concatenate([t.target.T[k] for t, k in zip(tracks, known, strict=True)]).astype(
+            np.float32
+        ),
+    )
 
 
 @dataclass(frozen=True, eq=False)
-class Learned:
-    """A trained network and its training curve."""
+class LearnedChroma:
+    """A trained network, the spectrum that it reads, and its training curve."""
 
     network: DeepChroma
+    spectrum: str
     history: list[dict[str, float]]
 
-    def __call__(self, spectrum: Feature) -> NDArray[np.float32]:
+    def __call__(self, spectra: Mapping[str, Feature]) -> NDArray[np.float32]:
         """Return the probability of each pitch class in each frame, (12, frames)."""
-        self.network.eval()
-        device = self.network.mean.device
-        with torch.inference_mode():
-            logits = self.network(torch.from_numpy(excerpts(spectrum).copy()).to(device))
-        return torch.sigmoid(logits).cpu().numpy().T
+        inputs = excerpts(spectra[self.spectrum]).copy()
+        logits = logits_of(self.network, inputs, batch_size=len(inputs))
+        return torch.sigmoid(torch.from_numpy(logits)).numpy().T
 
 
 def learn_chroma(
-    tracks: Sequence[Track],
+    sides: Sides,
     spectrum: str = "tuned",
     *,
     seed: int = 0,
     training: TrainingConfig = TRAINING,
     progress: bool = True,
-) -> Learned:
-    """Train the network on the training side of some tracks; validation chooses the epoch."""
-    L.seed_everything(seed, workers=True, verbose=False)
-    data = ExcerptsData(tracks, spectrum, training.batch_size, seed)
-    sample = data.train.spectra[::10]
-    network = DeepChroma(float(sample.mean()), float(sample.std()))
-    system = DeepChromaSystem(network, training)
-    with tempfile.TemporaryDirectory(prefix="dl101-") as folder:
-        result = fit(system, data, folder, seed=seed, progress=progress)
-    return Learned(network, result.history)
+) -> LearnedChroma:
+    """Train the network on the training side of some tracks; validation chooses the epoch.
+
+    Each batch is transposed by -5 to 6 semitones, pitch classes and all.
+    """
+    made = {side: examples(sides[side], spectrum) for side in ("train", "validation")}
+    sample, rng = made["train"].inputs[::10], np.random.default_rng([seed])
+    network, result = train_network(
+        lambda: DeepChroma(float(sample.mean()), float(sample.std())),
+        made,
+        seed=seed,
+        training=training,
+        loss=functional.binary_cross_entropy_with_logits,
+        change=lambda x, y: transposed(x, y, int(rng.integers(-5, 7))),
+        progress=progress,
+    )
+    return LearnedChroma(network, spectrum, result.history)
 
 
 # --- scores ---
@@ -396,122 +355,120 @@ class Judged:
     width_frames: int
 
 
-def judge(tracks: Sequence[Track], chroma: Chroma) -> Judged:
+def judge(sides: Sides, chroma: Chroma) -> Judged:
     """Return how well chords are recognised from a chroma; see the module."""
-    found = {side: [t for t in tracks if t.side == side] for side in SIDES}
-    raw = {side: [chroma(t.spectra) for t in found[side]] for side in SIDES}
+    raw = {side: [chroma(t.spectra) for t in tracks] for side, tracks in sides.items()}
 
     def by_templates(side: str, width: int) -> list[float]:
         return [
             frame_accuracy(chords.match_chords(smoothed(c, width)), t.classes)
-            for c, t in zip(raw[side], found[side], strict=True)
+            for c, t in zip(raw[side], sides[side], strict=True)
         ]
 
     width = max(WIDTHS_FRAMES, key=lambda width: np.mean(by_templates("validation", width)))
     inputs = {side: [smoothed(c, width) for c in raw[side]] for side in ("train", "test")}
-    model = LinearChords(inputs["train"], [t.classes for t in found["train"]])
+    model = LinearChords(inputs["train"], [t.classes for t in sides["train"]])
     linear = [
         frame_accuracy(model(c), t.classes)
-        for c, t in zip(inputs["test"], found["test"], strict=True)
+        for c, t in zip(inputs["test"], sides["test"], strict=True)
     ]
     return Judged(tuple(by_templates("test", width)), tuple(linear), width)
 
 
-def majority(tracks: Sequence[Track]) -> list[float]:
-    """Return the accuracy of always saying the chord that is most frequent in training."""
-    classes = np.concatenate([t.classes for t in tracks if t.side == "train"])
-    common = np.bincount(classes[classes != harte.IGNORED]).argmax()
-    return [
-        frame_accuracy(np.full_like(t.classes, common), t.classes)
-        for t in tracks
-        if t.side == "test"
-    ]
+def most_frequent(sides: Sides) -> list[float]:
+    """Return by track the accuracy of always saying the most frequent chord of training."""
+    classes = np.concatenate([t.classes for t in sides["train"]])
+    common = majority(classes[classes != harte.IGNORED])
+    return [frame_accuracy(np.full_like(t.classes, common), t.classes) for t in sides["test"]]
 
 
-HAND_MADE: Mapping[str, tuple[str, float]] = {  # spectrum, compression
-    "plain": ("plain", 0.0),
-    "log": ("plain", COMPRESSION),
-    "tuned": ("tuned", 0.0),
-    "tuned-log": ("tuned", COMPRESSION),
-    "hpss": ("harmonic", 0.0),
-    "hpss-tuned-log": ("harmonic-tuned", COMPRESSION),
+# --- what is compared ---
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A chroma: hand-made with a compression constant, or learned from notes or chords."""
+
+    spectrum: str
+    compression: float = 0.0
+    learned_from: str | None = None
+
+    def describe(self) -> dict[str, object]:
+        """Return what makes this chroma."""
+        if self.learned_from is None:
+            return {"spectrum": self.spectrum, "compression": self.compression}
+        return {
+            "spectrum": self.spectrum,
+            "learned_from": self.learned_from,
+            "epochs": TRAINING.max_epochs,
+        }
+
+
+NOTES = "chorales, piano"
+VARIANTS: Mapping[str, Variant] = {
+    "plain": Variant("plain"),
+    "log": Variant("plain", COMPRESSION),
+    "tuned": Variant("tuned"),
+    "tuned-log": Variant("tuned", COMPRESSION),
+    "hpss": Variant("harmonic"),
+    "hpss-tuned-log": Variant("harmonic-tuned", COMPRESSION),
+    "deep-notes": Variant("plain", learned_from=NOTES),
+    "deep-notes-tuned": Variant("tuned", learned_from=NOTES),
+    "deep-chords-tuned": Variant("tuned", learned_from=CORPUS),
 }
 
 
-def load_notes(n_tracks: int, *, seed: int = 0, progress: bool = True) -> list[Track]:
-    """Return the tracks that have notes: ``n_tracks`` chorales and half as many piano pieces."""
-    return [
-        *load_tracks("chorales", n_tracks, seed=seed, progress=progress),
-        *load_tracks("piano", max(6, n_tracks // 2), seed=seed, progress=progress),
-    ]
+def load(*, seed: int = 0, n_tracks: int = N_TRACKS, progress: bool = True) -> dict[str, Sides]:
+    """Return the tracks that have chords, and those that have notes."""
+    return {
+        CORPUS: load_tracks(CORPUS, n_tracks, seed=seed, with_hpss=True, progress=progress),
+        NOTES: load_notes(n_tracks, seed=seed, progress=progress),
+    }
 
 
-def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
-    """Yield the scores of each chroma on the test side of ``chords``."""
-    n_tracks = n_tracks or N_TRACKS
-    tracks = load_tracks("chords", n_tracks, seed=seed, with_hpss=True)
-    with_drums = np.array([t.has_drums for t in tracks if t.side == "test"])
-    n_items = with_drums.size
-
-    def outcome(
-        variant: str,
-        metrics: Mapping[str, float],
-        config: Mapping,
-        began: float,
-        network: nn.Module | None = None,
-    ) -> Outcome:
-        return Outcome(
-            variant=variant,
-            metrics=metrics,
-            n_items=n_items,
-            corpus="chords",
-            n_tracks=n_tracks,
-            config=config,
-            network=network,
-            wall_time_s=time.perf_counter() - began,
-        )
-
-    def judged(
-        variant: str,
-        chroma: Chroma,
-        config: Mapping,
-        began: float,
-        network: nn.Module | None = None,
-    ) -> Outcome:
-        found = judge(tracks, chroma)
-        metrics = {
-            "linear": float(np.mean(found.linear)),
-            "linear_drums": float(np.mean(np.array(found.linear)[with_drums])),
-            "templates": float(np.mean(found.templates)),
-            "width_frames": float(found.width_frames),
-        }
-        return outcome(variant, metrics, config, began, network)
-
-    began = time.perf_counter()
-    guesses = np.array(majority(tracks))
-    guess, with_kit = float(guesses.mean()), float(guesses[with_drums].mean())
-    metrics = {"linear": guess, "linear_drums": with_kit, "templates": guess, "width_frames": 0.0}
-    yield outcome("majority", metrics, {}, began)
-    for variant, (spectrum, compression) in HAND_MADE.items():
-        config = {"spectrum": spectrum, "compression": compression}
-        chroma = hand_made(spectrum, compression=compression)
-        yield judged(variant, chroma, config, time.perf_counter())
-    notes = load_notes(n_tracks, seed=seed)
-    for variant, spectrum, source in (
-        ("deep-notes", "plain", notes),
-        ("deep-notes-tuned", "tuned", notes),
-        ("deep-chords-tuned", "tuned", tracks),
-    ):
-        began = time.perf_counter()
-        learned = learn_chroma(source, spectrum, seed=seed)
-        config = {
-            "spectrum": spectrum,
-            "learned_from": "chords" if source is tracks else "chorales, piano",
-            "epochs": TRAINING.max_epochs,
-        }
-        chroma = _of(learned, spectrum)
-        yield judged(variant, chroma, config, began, learned.network)
+def train(variant: Variant, data: Mapping[str, Sides], *, seed: int = 0) -> Chroma:
+    """Return the chroma of a variant."""
+    if variant.learned_from is None:
+        return hand_made(variant.spectrum, compression=variant.compression)
+    return learn_chroma(data[variant.learned_from], variant.spectrum, seed=seed)
 
 
-def _of(learned: Learned, spectrum: str) -> Chroma:
-    return lambda spectra: learned(spectra[spectrum])
+def score(chroma: Chroma, variant: Variant, data: Mapping[str, Sides]) -> dict[str, float]:
+    """Return how well chords are recognised from a chroma, and in tracks with drums."""
+    found = judge(data[CORPUS], chroma)
+    return _means(data, found.linear, found.templates, found.width_frames)
+
+
+def _means(
+    data: Mapping[str, Sides],
+    linear: Sequence[float],
+    templates: Sequence[float],
+    width_frames: int = 0,
+) -> dict[str, float]:
+    with_drums = np.array([t.has_drums for t in data[CORPUS]["test"]])
+    return {
+        "linear": float(np.mean(linear)),
+        "linear_drums": float(np.mean(np.array(linear)[with_drums])),
+        "templates": float(np.mean(templates)),
+        "width_frames": float(width_frames),
+    }
+
+
+def baseline(data: Mapping[str, Sides]) -> dict[str, float]:
+    """Return the scores of the most frequent chord."""
+    guesses = most_frequent(data[CORPUS])
+    return _means(data, guesses, guesses)
+
+
+COMPARISON = Comparison(
+    corpus=CORPUS,
+    n_tracks=N_TRACKS,
+    load=load,
+    n_items=lambda data: len(data[CORPUS]["test"]),
+    baselines={"majority": baseline},
+    variants=VARIANTS,
+    train=train,
+    score=score,
+    describe=Variant.describe,
+)
+run = COMPARISON.run

@@ -17,22 +17,19 @@ largest sum over the harmonic channels 1 to 5, and the same with the channel 0.5
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from dl101.data import pair, pyjama
-from dl101.data.embedded import export
-from dl101.data.splits import SIDES
-from dl101.progress import progress as progress_bar
+from dl101.data import pyjama
 from dl101.signal import cqt, feature, mel
 from dl101.signal.cqt import HcqtConfig
-from dl101.training.classifier import Examples, train_classifier
-from dl101.training.comparison import Outcome
+from dl101.training.comparison import Comparison, Read, load_sides
+from dl101.training.examples import Examples, predict, train_network
 from dl101.training.fit import TrainingConfig
 from dl101.units import hz_to_midi
 
@@ -75,12 +72,11 @@ BASELINES = ("strongest bin", "sum of harmonics", "sum of harmonics less 0.5")
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """A trained network, what it says of the test side (notes,) in MIDI, and the scores of that."""
+class PitchEstimates:
+    """A trained network, and what it says of the test side (notes,) in MIDI."""
 
     network: nn.Module
     found_midi: NDArray[np.float64]
-    scores: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +94,7 @@ class Notes:
 
 def compress(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return magnitudes as ``log(1 + 10000 x)``, scaled so that 1 stays 1."""
-    return (np.log1p(1e4 * values) / np.log1p(1e4)).astype(np.float32)
+    return (mel.compress(values, 1e4) / np.log1p(1e4)).astype(np.float32)
 
 
 def axes_midi() -> dict[str, NDArray[np.float64]]:
@@ -151,33 +147,24 @@ def _n_below(frequencies_hz: NDArray[np.float64]) -> int:
     return int(np.searchsorted(frequencies_hz, HIGHEST_HZ))
 
 
-def load_notes(
-    *, seed: int = 0, n_tracks: int | None = None, progress: bool = True
-) -> dict[str, Notes]:
+def load(*, seed: int = 0, n_tracks: int = N_TRACKS, progress: bool = True) -> dict[str, Notes]:
     """Return the notes of the corpus within reach of the task, by side."""
-    files = export.cached_corpus(
-        CORPUS, n_tracks=n_tracks or N_TRACKS, seed=seed, progress=progress
-    )
     low, high = LEARNED_MIDI[0] - SPAN, LEARNED_MIDI[1] + SPAN
-    pitches: dict[str, list] = {side: [] for side in SIDES}
-    inputs: dict[str, list] = {side: [] for side in SIDES}
-    sounds: dict[str, list] = {side: [] for side in SIDES}
-    with pair.opened(files.audio, files.annotations) as (entries, store):
-        for entry in progress_bar(entries, "notes", enabled=progress):
-            pitch = _pitch(entry)
-            if low <= pitch < high:
-                side = entry.first("split")
-                pitches[side].append(pitch)
-                sounds[side].append(store.read(entry.filepath)[0])
-                inputs[side].append(frame_inputs(sounds[side][-1]))
-    return {
-        side: Notes(
-            np.array(pitches[side]),
-            {name: np.stack([i[name] for i in inputs[side]]) for name in inputs[side][0]},
-            sounds[side],
-        )
-        for side in SIDES
-    }
+
+    def to_items(entry: pyjama.Entry, read: Read) -> Iterable[tuple[float, NDArray, dict]]:
+        pitch = _pitch(entry)
+        if not low <= pitch < high:
+            return []
+        audio, _ = read()
+        return [(pitch, audio, frame_inputs(audio))]
+
+    found = load_sides(CORPUS, to_items, n_tracks=n_tracks, seed=seed, progress=progress)
+    sides = {}
+    for side, items in found.items():
+        pitches, sounds, inputs = zip(*items, strict=True)
+        stacked = {name: np.stack([each[name] for each in inputs]) for name in inputs[0]}
+        sides[side] = Notes(np.array(pitches), stacked, sounds)
+    return sides
 
 
 def _pitch(entry: pyjama.Entry) -> float:
@@ -207,7 +194,7 @@ class PitchFinder(nn.Module):
         return self.layers(x)[:, 0]
 
 
-def score(found_midi: ArrayLike, notes: Notes) -> dict[str, float]:
+def scores_of(found_midi: ArrayLike, notes: Notes) -> dict[str, float]:
     """Return the shares of right answers by octave, and of errors of an octave."""
     miss = np.asarray(found_midi) - notes.pitches_midi
     right = np.abs(miss) <= TOLERANCE
@@ -224,8 +211,8 @@ def score(found_midi: ArrayLike, notes: Notes) -> dict[str, float]:
 
 def train(
     variant: Variant, notes: Mapping[str, Notes], *, seed: int = 0, progress: bool = True
-) -> Trained:
-    """Train on the learned octave and score on the test side."""
+) -> PitchEstimates:
+    """Train on the learned octave, and estimate the pitches of the test side."""
     axis = axes_midi()[variant.feature]
     sides = {}
     for side, members in notes.items():
@@ -236,43 +223,43 @@ def train(
     mean, deviation = sides["train"].inputs.mean(), sides["train"].inputs.std()
     sides = {s: Examples((e.inputs - mean) / deviation, e.labels) for s, e in sides.items()}
     n_in = sides["train"].inputs.shape[1]
-    trained = train_classifier(
+    network, _ = train_network(
         lambda: PitchFinder(n_in, variant.dilations),
         sides,
         seed=seed,
         training=TRAINING,
         progress=progress,
     )
-    found = axis[trained.predictions]
-    return Trained(trained.network, found, score(found, notes["test"]))
+    return PitchEstimates(network, axis[predict(network, sides["test"].inputs)])
 
 
-def score_baseline(name: str, notes: Notes) -> dict[str, float]:
+def score(
+    trained: PitchEstimates, variant: Variant, notes: Mapping[str, Notes]
+) -> dict[str, float]:
+    """Return the scores of a trained variant on the test side."""
+    return scores_of(trained.found_midi, notes["test"])
+
+
+def score_baseline(name: str, notes: Mapping[str, Notes]) -> dict[str, float]:
     """Return the scores of an answer that needs no learning, one of ``BASELINES``."""
-    x = notes.inputs["hcqt"]
+    x = notes["test"].inputs["hcqt"]
     salience = {
         "strongest bin": x[:, HARMONICS.index(1)],
         "sum of harmonics": x[:, 1:].sum(axis=1),
         "sum of harmonics less 0.5": x[:, 1:].sum(axis=1) - x[:, 0],
     }[name]
-    return score(axes_midi()["cqt"][salience.argmax(axis=1)], notes)
+    return scores_of(axes_midi()["cqt"][salience.argmax(axis=1)], notes["test"])
 
 
-def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
-    """Score the baselines and train every variant."""
-    notes = load_notes(seed=seed, n_tracks=n_tracks)
-    common = {"n_items": notes["test"].pitches_midi.size, "corpus": CORPUS}
-    common |= {"n_tracks": n_tracks or N_TRACKS}
-    for name in BASELINES:
-        yield Outcome(name, score_baseline(name, notes["test"]), **common)
-    for name, variant in VARIANTS.items():
-        start = time.perf_counter()
-        trained = train(variant, notes, seed=seed)
-        yield Outcome(
-            name,
-            trained.scores,
-            config={"dilations": list(variant.dilations)},
-            network=trained.network,
-            wall_time_s=time.perf_counter() - start,
-            **common,
-        )
+COMPARISON = Comparison(
+    corpus=CORPUS,
+    n_tracks=N_TRACKS,
+    load=load,
+    n_items=lambda notes: notes["test"].pitches_midi.size,
+    baselines={name: partial(score_baseline, name) for name in BASELINES},
+    variants=VARIANTS,
+    train=train,
+    score=score,
+    describe=lambda variant: {"dilations": list(variant.dilations)},
+)
+run = COMPARISON.run

@@ -26,10 +26,11 @@ twelve instruments are in a batch of 16, on average.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -42,21 +43,32 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import ChainDataset, DataLoader, Dataset
 
-from dl101.chapters.spectrogram.experiment import THRESHOLDS, merge, onset_f, peaks_s
-from dl101.data import pair
+from dl101.data import pyjama
 from dl101.data.audiofile import resample
 from dl101.data.audiostore import AudioStore, AudioStoreWriter
-from dl101.data.embedded import export
 from dl101.data.featurestore import FeatureStore, FeatureStoreWriter
-from dl101.data.splits import SIDES
+from dl101.evaluation import onsets
 from dl101.nn import spectra
 from dl101.signal import cqt, mel
 from dl101.signal.cqt import HcqtConfig
 from dl101.signal.patches import PatchIndex, block_order
 from dl101.signal.stft import stft
-from dl101.training.classifier import Examples, load_examples, train_classifier
-from dl101.training.comparison import Outcome
-from dl101.training.fit import TrainingConfig, check_loss
+from dl101.training.comparison import (
+    Comparison,
+    Measurement,
+    Read,
+    corpus_tracks,
+    load_sides,
+)
+from dl101.training.examples import (
+    Examples,
+    load_examples,
+    logits_of,
+    majority_accuracy,
+    train_network,
+)
+from dl101.training.fit import TrainingConfig
+from dl101.training.loop import minimise
 from dl101.training.streaming import PatchStream, StoredPatches
 from dl101.units import frames_to_seconds
 
@@ -104,9 +116,8 @@ FEATURES: Mapping[str, Callable] = {"log-mel": log_mel, "HCQT": hcqt}
 
 def long_tracks(seed: int, n_tracks: int, *, progress: bool = True) -> list[NDArray[np.float32]]:
     """Return tracks of 30 s, each made of two of the corpus ``piano``."""
-    files = export.cached_corpus("piano", n_tracks=2 * n_tracks, seed=seed, progress=progress)
-    with pair.opened(files.audio, files.annotations) as (entries, store):
-        audio = [store.read(entry.filepath)[0] for entry in entries]
+    found = corpus_tracks("piano", n_tracks=2 * n_tracks, seed=seed, progress=progress)
+    audio = [read()[0] for _, read in found]
     return [np.concatenate(audio[i : i + 2]) for i in range(0, len(audio), 2)]
 
 
@@ -301,7 +312,7 @@ def measure_workers(
     return float(np.median(speeds)), float(np.median(first))
 
 
-def speeds(seed: int, n_tracks: int = 8, *, progress: bool = True) -> Iterator[Outcome]:
+def speeds(seed: int, n_tracks: int = 8, *, progress: bool = True) -> Iterator[Measurement]:
     """Measure every way for both features."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -321,7 +332,7 @@ def speeds(seed: int, n_tracks: int = 8, *, progress: bool = True) -> Iterator[O
                         "startup_s": way.startup_s,
                     }
                     config = {"feature": name, "clock": "processor", "threads": 1}
-                    yield Outcome(
+                    yield Measurement(
                         f"{name}: {title}",
                         metrics,
                         N_PATCHES,
@@ -329,15 +340,15 @@ def speeds(seed: int, n_tracks: int = 8, *, progress: bool = True) -> Iterator[O
                         config=config,
                         network=way.layer,
                     )
-                yield from _worker_outcomes(name, datasets, len(index), common)
+                yield from _worker_measurements(name, datasets, len(index), common)
     finally:
         torch.set_num_threads(threads)
         limit.restore_original_limits()
 
 
-def _worker_outcomes(
+def _worker_measurements(
     name: str, datasets: Mapping[str, Dataset], n_patches: int, common: Mapping
-) -> Iterator[Outcome]:
+) -> Iterator[Measurement]:
     n_cores = os.cpu_count() or 1
     for kind, dataset in datasets.items():
         alone = None
@@ -346,7 +357,7 @@ def _worker_outcomes(
                 per_s, first_s = measure_workers(dataset, num_workers, n_patches)
             alone = alone or per_s
             many = ", many threads" if (num_workers, threads) == (2, n_cores) else ""
-            yield Outcome(
+            yield Measurement(
                 f"{name}: {kind}, {num_workers} workers{many}",
                 {"per_s": per_s, "ratio": per_s / alone, "first_batch_s": first_s},
                 n_patches,
@@ -364,7 +375,7 @@ def _worker_outcomes(
 
 
 @dataclass(frozen=True)
-class Cheaper:
+class StoredLogMel:
     """A log-mel spectrogram and how it is kept.
 
     Attributes
@@ -397,8 +408,8 @@ class Cheaper:
         return RATE / self.hop_samples
 
 
-REFERENCE = Cheaper()
-VARIANTS: Mapping[str, Cheaper] = {
+REFERENCE = StoredLogMel()
+VARIANTS: Mapping[str, StoredLogMel] = {
     "reference": REFERENCE,
     "hop 256": replace(REFERENCE, hop_samples=256),
     "hop 1024": replace(REFERENCE, hop_samples=1024),
@@ -410,9 +421,9 @@ VARIANTS: Mapping[str, Cheaper] = {
     "float16": replace(REFERENCE, bits=16),
     "8 bits": replace(REFERENCE, bits=8),
     "2 bits": replace(REFERENCE, bits=2),
-    "hop 2048, 16 bands, 8 bits": Cheaper(hop_samples=2048, n_bands=16, bits=8),
+    "hop 2048, 16 bands, 8 bits": StoredLogMel(hop_samples=2048, n_bands=16, bits=8),
 }
-PATCHED: Mapping[str, Cheaper] = {
+PATCHED: Mapping[str, StoredLogMel] = {
     "patches of 0.75 s": replace(REFERENCE, patch_s=0.75),
     "patches of 0.75 s, overlapping": replace(REFERENCE, patch_s=0.75, overlap=0.5),
 }
@@ -438,24 +449,24 @@ def quantise(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
     return (np.round(np.clip(values, 0, FULL_SCALE) / step) * step).astype(np.float32)
 
 
-def cheap_log_mel(audio: NDArray[np.float32], cheaper: Cheaper) -> NDArray[np.float32]:
+def stored_log_mel(audio: NDArray[np.float32], stored: StoredLogMel) -> NDArray[np.float32]:
     """Return log(1 + 10^4 x) of the mel powers x, (1, bands, frames), as it is read back."""
-    if cheaper.rate != RATE:
-        audio = resample(audio, RATE, cheaper.rate)
-    window = round(WINDOW_S * cheaper.rate)
-    hop = cheaper.hop_samples * cheaper.rate // RATE
+    if stored.rate != RATE:
+        audio = resample(audio, RATE, stored.rate)
+    window = round(WINDOW_S * stored.rate)
+    hop = stored.hop_samples * stored.rate // RATE
     spectrum = stft(audio, window_samples=window, hop_samples=hop)
-    filters = mel.mel_filters(cheaper.rate, n_bands=cheaper.n_bands, window_samples=window)
+    filters = mel.mel_filters(stored.rate, n_bands=stored.n_bands, window_samples=window)
     values = mel.compress(filters @ np.abs(spectrum) ** 2, 1e4).astype(np.float32)
-    return quantise(values, cheaper.bits)[np.newaxis]
+    return quantise(values, stored.bits)[np.newaxis]
 
 
-def body(cheaper: Cheaper) -> nn.Sequential:
+def body(stored: StoredLogMel) -> nn.Sequential:
     """Return three convolutions along time, (batch, band, T) to (batch, channel, T)."""
-    layers: list[nn.Module] = [nn.BatchNorm1d(cheaper.n_bands, affine=False)]
-    n_in = cheaper.n_bands
+    layers: list[nn.Module] = [nn.BatchNorm1d(stored.n_bands, affine=False)]
+    n_in = stored.n_bands
     for spacing_s in SPACINGS_S:
-        dilation = max(1, round(spacing_s * cheaper.frames_per_s))
+        dilation = max(1, round(spacing_s * stored.frames_per_s))
         layers += [nn.Conv1d(n_in, N_CHANNELS, 5, dilation=dilation, padding="same"), nn.ReLU()]
         n_in = N_CHANNELS
     return nn.Sequential(*layers)
@@ -464,9 +475,9 @@ def body(cheaper: Cheaper) -> nn.Sequential:
 class InstrumentNet(nn.Module):
     """(batch, 1, band, T) to (batch, classes): mean and maximum over time decide."""
 
-    def __init__(self, cheaper: Cheaper, n_classes: int) -> None:
+    def __init__(self, stored: StoredLogMel, n_classes: int) -> None:
         super().__init__()
-        self.body = body(cheaper)
+        self.body = body(stored)
         self.decide = nn.Sequential(nn.Dropout(0.2), nn.Linear(2 * N_CHANNELS, n_classes))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -478,78 +489,47 @@ class InstrumentNet(nn.Module):
 class OnsetNet(nn.Module):
     """(batch, 1, band, T) to (batch, T): the logit of an onset in each frame."""
 
-    def __init__(self, cheaper: Cheaper) -> None:
+    def __init__(self, stored: StoredLogMel) -> None:
         super().__init__()
-        self.body, self.decide = body(cheaper), nn.Conv1d(N_CHANNELS, 1, 1)
+        self.body, self.decide = body(stored), nn.Conv1d(N_CHANNELS, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits."""
         return self.decide(self.body(x[:, 0]))[:, 0]
 
 
+Instruments = tuple[Mapping[str, Examples], tuple[str, ...]]  # samples by side, names of classes
+
+
 def load_instruments(
-    *, seed: int = 0, n_tracks: int | None = None, progress: bool = True
-) -> tuple[dict[str, Examples], tuple[str, ...]]:
+    *, seed: int = 0, n_tracks: int = N_TRACKS["instruments"], progress: bool = True
+) -> Instruments:
     """Return the samples of the corpus ``instruments`` by side, and the names of the classes."""
     return load_examples(
         "instruments",
         "instrument",
         lambda audio, rate: audio,
-        n_tracks=n_tracks or N_TRACKS["instruments"],
+        n_tracks=n_tracks,
         seed=seed,
         progress=progress,
     )
 
 
-def featured(sides: Mapping[str, Examples], cheaper: Cheaper) -> dict[str, Examples]:
+def featured(sides: Mapping[str, Examples], stored: StoredLogMel) -> dict[str, Examples]:
     """Return examples of features, (tracks, 1, bands, frames), from examples of samples."""
     return {
-        side: Examples(np.stack([cheap_log_mel(audio, cheaper) for audio in e.inputs]), e.labels)
+        side: Examples(np.stack([stored_log_mel(audio, stored) for audio in e.inputs]), e.labels)
         for side, e in sides.items()
     }
 
 
-def train_instrument(
-    cheaper: Cheaper,
-    sides: Mapping[str, Examples],
-    n_classes: int,
-    *,
-    seed: int = 0,
-    progress: bool = True,
-) -> tuple[nn.Module, dict[str, float]]:
-    """Train on samples by side; return the network and its scores."""
-    made = featured(sides, cheaper)
-    cut = {
-        side: in_patches(e, cheaper, cheaper.overlap * (side != "train"))
-        for side, e in made.items()
-    }
-    examples = {side: e for side, (e, _) in cut.items()}
-    trained = train_classifier(
-        partial(InstrumentNet, cheaper, n_classes),
-        examples,
-        seed=seed,
-        training=TRAINING,
-        progress=progress,
-    )
-    scores = {}
-    for metric, side in (("accuracy", "test"), ("accuracy_known", "validation")):
-        said = log_probabilities(trained.network, examples[side].inputs)
-        index = cut[side][1]
-        if index is not None:
-            first = said[index.first[:-1]].argmax(axis=1)
-            scores[f"{metric}_one_patch"] = float(np.mean(first == made[side].labels))
-            said = index.mean_by_track(said)
-        scores[metric] = float(np.mean(said.argmax(axis=1) == made[side].labels))
-    return trained.network, scores
-
-
 def in_patches(
-    examples: Examples, cheaper: Cheaper, overlap: float = 0.0
+    examples: Examples, stored: StoredLogMel, overlap: float = 0.0
 ) -> tuple[Examples, PatchIndex | None]:
     """Return one example for each whole patch of each track, and the index of these."""
-    if cheaper.patch_s is None:
+    if stored.patch_s is None:
         return examples, None
-    length = round(cheaper.patch_s * cheaper.frames_per_s)
+    length = round(stored.patch_s * stored.frames_per_s)
     hop = round(length * (1 - overlap))
     n_tracks, n_frames = len(examples.inputs), examples.inputs.shape[-1]
     whole = length + hop * ((n_frames - length) // hop)  # without a shorter last one
@@ -560,13 +540,57 @@ def in_patches(
 
 def log_probabilities(network: nn.Module, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the log-probabilities of all classes, (items, classes)."""
-    device = next(network.parameters()).device
-    network.eval()
-    with torch.inference_mode():
-        parts = [
-            network(x.to(device)).log_softmax(dim=1) for x in torch.from_numpy(inputs).split(64)
-        ]
-    return torch.cat(parts).cpu().numpy().astype(np.float64)
+    logits = torch.from_numpy(logits_of(network, inputs))
+    return logits.log_softmax(dim=1).numpy().astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class InstrumentFinder:
+    """A network, and what it is given by side: patches with their index, or whole tracks.
+
+    ``labels_per_batch`` says how many classes met in a batch of training, where it was counted.
+    """
+
+    network: nn.Module
+    examples: Mapping[str, Examples]
+    index: Mapping[str, PatchIndex | None]
+    labels_per_batch: float = math.nan
+
+
+def train_instrument(
+    stored: StoredLogMel, data: Instruments, *, seed: int = 0, progress: bool = False
+) -> InstrumentFinder:
+    """Train a network that names the instrument, on samples by side."""
+    sides, classes = data
+    cut = {
+        side: in_patches(e, stored, stored.overlap * (side != "train"))
+        for side, e in featured(sides, stored).items()
+    }
+    examples = {side: e for side, (e, _) in cut.items()}
+    network, _ = train_network(
+        partial(InstrumentNet, stored, len(classes)),
+        examples,
+        seed=seed,
+        training=TRAINING,
+        progress=progress,
+    )
+    return InstrumentFinder(network, examples, {side: index for side, (_, index) in cut.items()})
+
+
+def score_instrument(
+    trained: InstrumentFinder, stored: StoredLogMel, data: Instruments
+) -> dict[str, float]:
+    """Return the shares of right tracks, by all of their patches and by the first alone."""
+    scores = {"bytes_per_minute": stored.bytes_per_minute}
+    for metric, side in (("accuracy", "test"), ("accuracy_known", "validation")):
+        said = log_probabilities(trained.network, trained.examples[side].inputs)
+        labels, index = data[0][side].labels, trained.index[side]
+        if index is not None:
+            first = said[index.first[:-1]].argmax(axis=1)
+            scores[f"{metric}_one_patch"] = float(np.mean(first == labels))
+            said = index.mean_by_track(said)
+        scores[metric] = float(np.mean(said.argmax(axis=1) == labels))
+    return scores
 
 
 @dataclass(frozen=True)
@@ -606,116 +630,166 @@ SHUFFLES: Mapping[str, Shuffle] = {
     "blocks of 16 tracks of a sorted file": Shuffle(16, dealt=False),
     "nothing, a sorted file": Shuffle(0, dealt=False),
 }
-SHUFFLED = Cheaper(hop_samples=2048, n_bands=16, patch_s=0.75)
+SHUFFLED = StoredLogMel(hop_samples=2048, n_bands=16, patch_s=0.75)
 SHUFFLE_EPOCHS, SHUFFLE_BATCH = 20, 16
 
 
-def train_shuffled(
-    shuffle: Shuffle, sides: Mapping[str, Examples], n_classes: int, *, seed: int = 0
-) -> tuple[nn.Module, dict[str, float]]:
-    """Train on patches in an order; return the network after the last epoch, and its scores."""
+def train_shuffled(shuffle: Shuffle, data: Instruments, *, seed: int = 0) -> InstrumentFinder:
+    """Train on patches in an order; the network is that after the last epoch."""
+    sides, classes = data
     cut = {side: in_patches(e, SHUFFLED) for side, e in featured(sides, SHUFFLED).items()}
     (train, index), rng = cut["train"], np.random.default_rng(seed)
     inputs, labels = torch.from_numpy(train.inputs), torch.from_numpy(train.labels)
     torch.manual_seed(seed)
-    network = InstrumentNet(SHUFFLED, n_classes)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-3)
+    network = InstrumentNet(SHUFFLED, len(classes))
     mix = []
-    for epoch in range(SHUFFLE_EPOCHS):
-        network.train()
+
+    def batches() -> Iterable[Tensor]:
         order = torch.from_numpy(shuffle.order(index, sides["train"].labels, rng))
-        for part in order.split(SHUFFLE_BATCH):
-            mix.append(labels[part].unique().numel())
-            optimiser.zero_grad()
-            loss = functional.cross_entropy(network(inputs[part]), labels[part])
-            check_loss(loss, f"training, epoch {epoch + 1}", optimiser)
-            loss.backward()
-            optimiser.step()
-    scores = {"labels_per_batch": float(np.mean(mix))}
-    for metric, side in (("accuracy", "test"), ("accuracy_known", "validation")):
-        examples, side_index = cut[side]
-        said = side_index.mean_by_track(log_probabilities(network, examples.inputs))
-        scores[metric] = float(np.mean(said.argmax(axis=1) == sides[side].labels))
-    return network, scores
+        parts = order.split(SHUFFLE_BATCH)
+        mix.extend(labels[part].unique().numel() for part in parts)
+        return parts
+
+    minimise(
+        network,
+        lambda part: functional.cross_entropy(network(inputs[part]), labels[part]),
+        batches,
+        torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-3),
+        epochs=SHUFFLE_EPOCHS,
+    )
+    examples, indices = ({side: pair[i] for side, pair in cut.items()} for i in (0, 1))
+    return InstrumentFinder(network, examples, indices, float(np.mean(mix)))
+
+
+def score_shuffled(
+    trained: InstrumentFinder, shuffle: Shuffle, data: Instruments
+) -> dict[str, float]:
+    """Return the shares of right tracks, and how well the batches were mixed."""
+    scores = score_instrument(trained, SHUFFLED, data)
+    mixed = {"labels_per_batch": trained.labels_per_batch}
+    return {name: scores[name] for name in ("accuracy", "accuracy_known")} | mixed
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
+class PianoTrack:
     """A track of ``piano``: its samples and when its notes begin."""
 
     audio: NDArray[np.float32]
     onsets_s: NDArray[np.float64]
 
 
-def load_piano(
-    *, seed: int = 0, n_tracks: int | None = None, progress: bool = True
-) -> dict[str, list[Recording]]:
-    """Return the recordings of the corpus ``piano`` by side."""
-    n_tracks = n_tracks or N_TRACKS["piano"]
-    files = export.cached_corpus("piano", n_tracks=n_tracks, seed=seed, progress=progress)
-    sides: dict[str, list[Recording]] = {side: [] for side in SIDES}
-    with pair.opened(files.audio, files.annotations) as (entries, store):
-        for entry in entries:
-            onsets, *_ = entry.segments("pitchmidi")
-            recording = Recording(store.read(entry.filepath)[0], merge(onsets))
-            sides[entry.first("split")].append(recording)
-    return sides
+Piano = Mapping[str, Sequence[PianoTrack]]
 
 
-def train_onset(
-    cheaper: Cheaper, sides: Mapping[str, Sequence[Recording]], *, seed: int = 0
-) -> tuple[nn.Module, dict[str, float]]:
-    """Train a network that hears onsets; return it and its F-measure on the test side."""
-    inputs, targets = {}, {}
+def load_piano(*, seed: int = 0, n_tracks: int = N_TRACKS["piano"], progress: bool = True) -> Piano:
+    """Return the tracks of the corpus ``piano`` by side."""
+
+    def to_items(entry: pyjama.Entry, read: Read) -> Iterable[PianoTrack]:
+        return [PianoTrack(read()[0], onsets.merged(entry.segments("pitchmidi")[0]))]
+
+    return load_sides("piano", to_items, n_tracks=n_tracks, seed=seed, progress=progress)
+
+
+def onset_examples(sides: Piano, stored: StoredLogMel) -> dict[str, Examples]:
+    """Return features (tracks, 1, bands, frames), and whether a frame is near an onset."""
+    made = {}
     for side, recordings in sides.items():
-        values = np.stack([cheap_log_mel(r.audio, cheaper) for r in recordings])
-        inputs[side] = torch.from_numpy(values)
-        times = np.arange(values.shape[-1]) / cheaper.frames_per_s
-        reach_s = max(0.5 / cheaper.frames_per_s, 0.0232)  # the nearest frame, or all within 23 ms
+        inputs = np.stack([stored_log_mel(r.audio, stored) for r in recordings])
+        times = np.arange(inputs.shape[-1]) / stored.frames_per_s
+        reach_s = max(0.5 / stored.frames_per_s, 0.0232)  # the nearest frame, or all within 23 ms
         near = [np.abs(times[:, None] - r.onsets_s).min(axis=1) <= reach_s for r in recordings]
-        targets[side] = torch.from_numpy(np.array(near, dtype=np.float32))
+        made[side] = Examples(inputs, np.array(near, dtype=np.float32))
+    return made
+
+
+def train_onset(stored: StoredLogMel, sides: Piano, *, seed: int = 0) -> nn.Module:
+    """Train a network that hears onsets; validation chooses the epoch."""
+    made = onset_examples({side: sides[side] for side in ("train", "validation")}, stored)
+    (x, y), (x_known, y_known) = (
+        (torch.from_numpy(each.inputs), torch.from_numpy(each.labels)) for each in made.values()
+    )
     torch.manual_seed(seed)
-    network = OnsetNet(cheaper)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-3)
-    best, kept = np.inf, network.state_dict()
-    for epoch in range(ONSET_EPOCHS):
-        network.train()
-        for part in torch.randperm(len(inputs["train"])).split(ONSET_BATCH):
-            optimiser.zero_grad()
-            logits = network(inputs["train"][part])
-            loss = functional.binary_cross_entropy_with_logits(logits, targets["train"][part])
-            check_loss(loss, f"training, epoch {epoch + 1}", optimiser)
-            loss.backward()
-            optimiser.step()
-        network.eval()
-        with torch.inference_mode():
-            logits = network(inputs["validation"])
-            now = float(functional.binary_cross_entropy_with_logits(logits, targets["validation"]))
-        check_loss(now, f"validation, epoch {epoch + 1}", optimiser)
-        if now < best:
-            best, kept = now, {k: v.clone() for k, v in network.state_dict().items()}
-    network.load_state_dict(kept)
-    network.eval()
+    network = OnsetNet(stored)
+    loss = functional.binary_cross_entropy_with_logits
+    minimise(
+        network,
+        lambda part: loss(network(x[part]), y[part]),
+        lambda: torch.randperm(len(x)).split(ONSET_BATCH),
+        torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-3),
+        epochs=ONSET_EPOCHS,
+        validation_loss=lambda: loss(network(x_known), y_known),
+    )
+    return network
+
+
+def score_onset(network: nn.Module, stored: StoredLogMel, sides: Piano) -> dict[str, float]:
+    """Return the F-measure on the test side, with the threshold from the validation side."""
+    asked = {side: sides[side] for side in ("validation", "test")}
     with torch.inference_mode():
-        said = {s: torch.sigmoid(network(inputs[s])).numpy() for s in ("validation", "test")}
+        said = {
+            side: torch.sigmoid(network(torch.from_numpy(made.inputs))).numpy()
+            for side, made in onset_examples(asked, stored).items()
+        }
 
-    def score(side: str, threshold: float) -> float:
-        times = np.arange(said[side].shape[1]) / cheaper.frames_per_s
-        found = [peaks_s(p, times, threshold) for p in said[side]]
-        return onset_f(sides[side], found)
+    def onset_f(side: str, threshold: float) -> float:
+        times = np.arange(said[side].shape[1]) / stored.frames_per_s
+        found = [onsets.peaks_s(p, times, threshold) for p in said[side]]
+        return onsets.mean_f_measure([r.onsets_s for r in sides[side]], found)
 
-    threshold = max(THRESHOLDS, key=partial(score, "validation"))
-    return network, {"onset_f": score("test", threshold)}
+    threshold = max(onsets.THRESHOLDS, key=partial(onset_f, "validation"))
+    return {
+        "onset_f": onset_f("test", threshold),
+        "bytes_per_minute": stored.bytes_per_minute,
+    }
 
 
-def evenly_spaced(sides: Mapping[str, Sequence[Recording]]) -> float:
+def evenly_spaced(sides: Piano) -> dict[str, float]:
     """Return the F-measure of onsets as often as in training, without listening."""
-    gap_s = np.median(np.concatenate([np.diff(r.onsets_s) for r in sides["train"]]))
-    test = sides["test"]
-    return onset_f(test, [np.arange(r.onsets_s[0], r.audio.size / RATE, gap_s) for r in test])
+    train, test = sides["train"], sides["test"]
+    true, ends = [r.onsets_s for r in test], [r.audio.size / RATE for r in test]
+    return {"onset_f": onsets.evenly_spaced([r.onsets_s for r in train], true, ends)}
 
 
-def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
+def most_frequent(data: Instruments) -> dict[str, float]:
+    """Return the scores of always saying the instrument that is most frequent in training."""
+    names = {"accuracy": "test", "accuracy_known": "validation"}
+    return {name: majority_accuracy(data[0], side) for name, side in names.items()}
+
+
+INSTRUMENT = Comparison(
+    corpus="instruments",
+    n_tracks=N_TRACKS["instruments"],
+    load=load_instruments,
+    n_items=lambda data: len(data[0]["test"]),
+    prefix="instrument: ",
+    baselines={BLIND["instrument"]: most_frequent},
+    variants=VARIANTS | PATCHED,
+    train=train_instrument,
+    score=score_instrument,
+)
+ORDER = replace(
+    INSTRUMENT,
+    prefix="shuffle: ",
+    baselines={},
+    variants=SHUFFLES,
+    train=train_shuffled,
+    score=score_shuffled,
+    describe=lambda shuffle: asdict(SHUFFLED) | asdict(shuffle),
+)
+ONSET = Comparison(
+    corpus="piano",
+    n_tracks=N_TRACKS["piano"],
+    load=load_piano,
+    n_items=lambda sides: len(sides["test"]),
+    prefix="onset: ",
+    baselines={BLIND["onset"]: evenly_spaced},
+    variants=VARIANTS,
+    train=train_onset,
+    score=score_onset,
+)
+
+
+def run(seed: int, n_tracks: int | None = None) -> Iterator[Measurement]:
     """Measure the speed of every way, then score every cheaper feature.
 
     Parameters
@@ -726,57 +800,5 @@ def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
         Of each corpus; by default those of ``N_TRACKS``.
     """
     yield from speeds(seed, 8 if n_tracks is None else max(2, n_tracks // 2))
-    sides, classes = load_instruments(seed=seed, n_tracks=n_tracks)
-    size = {
-        "n_items": sides["test"].labels.size,
-        "corpus": "instruments",
-        "n_tracks": n_tracks or N_TRACKS["instruments"],
-    }
-    frequent = np.bincount(sides["train"].labels).argmax()
-    share = {s: float(np.mean(sides[s].labels == frequent)) for s in ("test", "validation")}
-    blind = {"accuracy": share["test"], "accuracy_known": share["validation"]}
-    yield Outcome(f"instrument: {BLIND['instrument']}", blind, **size)
-    for name, cheaper in (VARIANTS | PATCHED).items():
-        start = time.perf_counter()
-        network, scores = train_instrument(cheaper, sides, len(classes), seed=seed, progress=False)
-        yield _scored(f"instrument: {name}", cheaper, network, scores, start, size)
-    for name, shuffle in SHUFFLES.items():
-        start = time.perf_counter()
-        network, scores = train_shuffled(shuffle, sides, len(classes), seed=seed)
-        yield Outcome(
-            f"shuffle: {name}",
-            scores,
-            config=asdict(SHUFFLED) | asdict(shuffle),
-            network=network,
-            wall_time_s=time.perf_counter() - start,
-            **size,
-        )
-    recordings = load_piano(seed=seed, n_tracks=n_tracks)
-    size = {
-        "n_items": len(recordings["test"]),
-        "corpus": "piano",
-        "n_tracks": n_tracks or N_TRACKS["piano"],
-    }
-    yield Outcome(f"onset: {BLIND['onset']}", {"onset_f": evenly_spaced(recordings)}, **size)
-    for name, cheaper in VARIANTS.items():
-        start = time.perf_counter()
-        network, scores = train_onset(cheaper, recordings, seed=seed)
-        yield _scored(f"onset: {name}", cheaper, network, scores, start, size)
-
-
-def _scored(
-    name: str,
-    cheaper: Cheaper,
-    network: nn.Module,
-    scores: Mapping[str, float],
-    start: float,
-    size: Mapping,
-) -> Outcome:
-    return Outcome(
-        name,
-        {**scores, "bytes_per_minute": cheaper.bytes_per_minute},
-        config=asdict(cheaper),
-        network=network,
-        wall_time_s=time.perf_counter() - start,
-        **size,
-    )
+    for comparison in (INSTRUMENT, ORDER, ONSET):
+        yield from comparison.run(seed, n_tracks)

@@ -15,9 +15,8 @@ flatters all variants a little). ``strength`` is the C that a learned logarithm 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -28,8 +27,14 @@ from torch import Tensor, nn
 from dl101.nn.compression import FixedLog, LearnedLog
 from dl101.signal import mel
 from dl101.signal.stft import stft
-from dl101.training.classifier import Examples, Trained, load_examples, predict, train_classifier
-from dl101.training.comparison import Outcome
+from dl101.training.comparison import Comparison
+from dl101.training.examples import (
+    Examples,
+    load_examples,
+    majority_accuracy,
+    predict,
+    train_network,
+)
 from dl101.training.fit import TrainingConfig
 from dl101.units import db_to_amplitude
 
@@ -84,6 +89,9 @@ VARIANTS: Mapping[str, Variant] = {
 }
 
 
+Data = tuple[Mapping[str, Examples], tuple[str, ...]]  # by side, and the names of the classes
+
+
 def mel_power(audio: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
     """Return the mel power spectrogram of a track, (1, bands, frames), not compressed."""
     spectrum = stft(audio, window_samples=WINDOW_SAMPLES, hop_samples=HOP_SAMPLES)
@@ -91,13 +99,9 @@ def mel_power(audio: NDArray[np.float32], sample_rate: int) -> NDArray[np.float3
     return (filters @ np.abs(spectrum) ** 2).astype(np.float32)[np.newaxis]
 
 
-def load(
-    *, seed: int = 0, n_tracks: int | None = None, progress: bool = True
-) -> tuple[dict[str, Examples], tuple[str, ...]]:
+def load(*, seed: int = 0, n_tracks: int = N_TRACKS, progress: bool = True) -> Data:
     """Return the examples by side, and the names of the instruments."""
-    return load_examples(
-        CORPUS, LABEL, mel_power, n_tracks=n_tracks or N_TRACKS, seed=seed, progress=progress
-    )
+    return load_examples(CORPUS, LABEL, mel_power, n_tracks=n_tracks, seed=seed, progress=progress)
 
 
 class Cepstrum(nn.Module):
@@ -150,49 +154,51 @@ def build(variant: Variant, n_classes: int) -> nn.Module:
     )
 
 
-def train(
-    variant: Variant,
-    sides: Mapping[str, Examples],
-    n_classes: int,
-    *,
-    seed: int = 0,
-    progress: bool = True,
-) -> tuple[Trained, dict[str, float]]:
-    """Train one variant; return it and its scores on the test side."""
-    trained = train_classifier(
-        partial(build, variant, n_classes), sides, seed=seed, training=TRAINING, progress=progress
+def train(variant: Variant, data: Data, *, seed: int = 0, progress: bool = True) -> nn.Module:
+    """Train one variant on what :func:`load` returned."""
+    sides, classes = data
+    network, _ = train_network(
+        partial(build, variant, len(classes)),
+        sides,
+        seed=seed,
+        training=TRAINING,
+        progress=progress,
     )
-    test, known = sides["test"], sides["validation"]
-    gain = np.float32(db_to_amplitude(SOFTER_DB)) ** 2  # of powers
-    softer = predict(trained.network, test.inputs * gain)
+    return network
+
+
+def score(network: nn.Module, variant: Variant, data: Data) -> dict[str, float]:
+    """Return the scores of a trained variant; see the module."""
+
+    def accuracy(side: str, gain_db: float = 0.0) -> float:
+        inputs = data[0][side].inputs * np.float32(db_to_amplitude(gain_db)) ** 2  # of powers
+        return float(np.mean(predict(network, inputs) == data[0][side].labels))
+
     scores = {
-        "accuracy": trained.accuracy,
-        "accuracy_softer": float(np.mean(softer == test.labels)),
-        "accuracy_known": float(np.mean(predict(trained.network, known.inputs) == known.labels)),
+        "accuracy": accuracy("test"),
+        "accuracy_softer": accuracy("test", SOFTER_DB),
+        "accuracy_known": accuracy("validation"),
     }
-    logarithm = trained.network[0][0]
-    if isinstance(logarithm, LearnedLog):
-        scores["strength"] = logarithm.strength.item()
-    return trained, scores
+    if variant.pace:
+        scores["strength"] = network[0][0].strength.item()
+    return scores
 
 
-def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
-    """Score the most frequent class, then train every variant."""
-    sides, classes = load(seed=seed, n_tracks=n_tracks)
-    test = sides["test"]
-    common = {"n_items": test.labels.size, "corpus": CORPUS, "n_tracks": n_tracks or N_TRACKS}
-    frequent = np.bincount(sides["train"].labels).argmax()
-    share, known = (float(np.mean(sides[s].labels == frequent)) for s in ("test", "validation"))
-    scores = {"accuracy": share, "accuracy_softer": share, "accuracy_known": known}
-    yield Outcome("most frequent class", scores, **common)
-    for name, variant in VARIANTS.items():
-        start = time.perf_counter()
-        trained, scores = train(variant, sides, len(classes), seed=seed)
-        yield Outcome(
-            name,
-            scores,
-            config=asdict(variant),
-            network=trained.network,
-            wall_time_s=time.perf_counter() - start,
-            **common,
-        )
+def most_frequent(data: Data) -> dict[str, float]:
+    """Return the scores of always saying the most frequent class of the training side."""
+    accuracy = majority_accuracy(data[0])
+    known = majority_accuracy(data[0], "validation")
+    return {"accuracy": accuracy, "accuracy_softer": accuracy, "accuracy_known": known}
+
+
+COMPARISON = Comparison(
+    corpus=CORPUS,
+    n_tracks=N_TRACKS,
+    load=load,
+    n_items=lambda data: len(data[0]["test"]),
+    baselines={"most frequent class": most_frequent},
+    variants=VARIANTS,
+    train=train,
+    score=score,
+)
+run = COMPARISON.run

@@ -11,8 +11,7 @@ Thresholds are chosen on the validation side.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,13 +21,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dl101.data import pair
-from dl101.data.embedded import export
-from dl101.data.splits import SIDES
+from dl101.data import pyjama
+from dl101.evaluation import onsets
+from dl101.evaluation.onsets import THRESHOLDS
+from dl101.signal import mel
 from dl101.signal.stft import stft, window
 from dl101.targets import PitchAxis, from_notes
-from dl101.training.comparison import Outcome
-from dl101.training.fit import check_loss
+from dl101.training.comparison import Comparison, Read, load_sides
+from dl101.training.examples import Examples, standardise
+from dl101.training.loop import minimise
 from dl101.units import midi_to_hz
 
 CORPUS, N_TRACKS = "piano", 60
@@ -46,16 +47,13 @@ LOWEST_MIDI, BANDS_PER_SEMITONE, N_BANDS = 33.0, 2, 168  # 55 Hz and seven octav
 PITCHES = PitchAxis(float(midi_to_hz(36.0)), 1, 49)  # C2 to C6: the notes of the corpus
 LOW = slice(0, 16)  # of these, the notes below E3 (165 Hz)
 ALL = slice(None)
-MERGED_S = 0.05  # notes of one chord count as one onset
-TOLERANCE_S = 0.05
-THRESHOLDS = np.arange(0.05, 0.96, 0.05)
 N_HIDDEN, CONTEXT_FRAMES = 96, 3
 MAX_EPOCHS, PATIENCE, BATCH_TRACKS, LEARNING_RATE, WEIGHT_DECAY = 40, 6, 4, 3e-3, 1e-2
 
 
 @dataclass(frozen=True, eq=False)
-class Track:
-    """A recording and its truth.
+class PianoTrack:
+    """Inputs of a recording, and when and which notes sound in it.
 
     Attributes
     ----------
@@ -79,6 +77,9 @@ class Track:
         hop_s = self.times_s[1] - self.times_s[0]
         distance_s = np.abs(self.times_s[:, None] - self.onsets_s[None, :])
         return (distance_s <= hop_s).any(axis=1)
+
+
+Sides = Mapping[str, list[PianoTrack]]
 
 
 class Bands:
@@ -110,41 +111,31 @@ class Bands:
             fft_samples=self.fft_samples,
         )
         magnitudes = self.weights @ (self.scale * np.abs(spectrum))
-        return np.log1p(1e4 * magnitudes).astype(np.float32)
+        return mel.compress(magnitudes, 1e4).astype(np.float32)
 
 
 def load(
-    n_tracks: int, seed: int, *, names: Sequence[str] = tuple(WINDOWS), progress: bool = True
-) -> dict[str, list[Track]]:
-    """Return the tracks of each side, with the inputs that some of ``WINDOWS`` need.
-
-    The corpus is rendered at first use.
-    """
-    files = export.cached_corpus(CORPUS, n_tracks=n_tracks, seed=seed, progress=progress)
-    sides: dict[str, list[Track]] = {side: [] for side in SIDES}
+    *,
+    seed: int = 0,
+    n_tracks: int = N_TRACKS,
+    names: Sequence[str] = tuple(WINDOWS),
+    progress: bool = True,
+) -> dict[str, list[PianoTrack]]:
+    """Return the tracks of each side, with the inputs that some of ``WINDOWS`` need."""
     lengths = sorted({length for name in names for length in WINDOWS[name]})
     bands: dict[int, Bands] = {}
-    with pair.opened(files.audio, files.annotations) as (entries, store):
-        for entry in entries:
-            audio, rate = store.read(entry.filepath)
-            if not bands:
-                bands = {length: Bands(length, rate) for length in lengths}
-            inputs = {length: bands[length](audio) for length in lengths}
-            onsets, durations, pitches = entry.segments("pitchmidi")
-            times = np.arange(inputs[lengths[0]].shape[1]) * HOP_SAMPLES / rate
-            sounding = from_notes(onsets, durations, pitches, PITCHES, times) > 0
-            track = Track(inputs, merge(onsets), sounding, times)
-            sides[entry.first("split")].append(track)
-    return sides
 
+    def to_items(entry: pyjama.Entry, read: Read) -> Iterable[PianoTrack]:
+        audio, rate = read()
+        if not bands:
+            bands.update({length: Bands(length, rate) for length in lengths})
+        inputs = {length: bands[length](audio) for length in lengths}
+        onsets_s, durations_s, pitches = entry.segments("pitchmidi")
+        times_s = np.arange(inputs[lengths[0]].shape[1]) * HOP_SAMPLES / rate
+        sounding = from_notes(onsets_s, durations_s, pitches, PITCHES, times_s) > 0
+        return [PianoTrack(inputs, onsets.merged(onsets_s), sounding, times_s)]
 
-def merge(onsets_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return onsets without those that follow one within ``MERGED_S``."""
-    kept: list[float] = []
-    for onset in np.sort(onsets_s):
-        if not kept or onset - kept[-1] > MERGED_S:
-            kept.append(float(onset))
-    return np.array(kept)
+    return load_sides(CORPUS, to_items, n_tracks=n_tracks, seed=seed, progress=progress)
 
 
 class Listener(nn.Module):
@@ -164,31 +155,22 @@ class Listener(nn.Module):
         return self.layers(bands)
 
 
-@dataclass(frozen=True, eq=False)
-class Side:
-    """The tracks of a side as one batch.
+def examples(sides: Sides, lengths: tuple[int, ...]) -> dict[str, Examples]:
+    """Return the tracks of each side as one batch.
 
-    ``inputs`` are (tracks, bands, frames); ``targets`` (tracks, 1 + pitches, frames), onset first.
+    Inputs (tracks, bands, frames) have mean 0 and deviation 1 in each training band; labels are
+    (tracks, 1 + pitches, frames), onset first.
     """
-
-    inputs: Tensor
-    targets: Tensor
-
-
-def batch(sides: Mapping[str, list[Track]], lengths: tuple[int, ...]) -> dict[str, Side]:
-    """Return the sides with inputs that have mean 0 and deviation 1 in each training band."""
-    stacked = {
-        side: np.stack([np.concatenate([t.inputs[n] for n in lengths]) for t in tracks])
+    made = {
+        side: Examples(
+            np.stack([np.concatenate([t.inputs[n] for n in lengths]) for t in tracks]),
+            np.stack([np.vstack([t.near_onset()[None], t.sounding]) for t in tracks]).astype(
+                np.float32
+            ),
+        )
         for side, tracks in sides.items()
     }
-    mean = stacked["train"].mean(axis=(0, 2), keepdims=True)
-    deviation = stacked["train"].std(axis=(0, 2), keepdims=True) + 1e-6
-    made = {}
-    for side, tracks in sides.items():
-        targets = np.stack([np.vstack([t.near_onset()[None], t.sounding]) for t in tracks])
-        inputs = torch.from_numpy((stacked[side] - mean) / deviation)
-        made[side] = Side(inputs, torch.from_numpy(targets.astype(np.float32)))
-    return made
+    return standardise(made, axis=(0, 2))
 
 
 def loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -198,58 +180,28 @@ def loss(logits: Tensor, targets: Tensor) -> Tensor:
     return onset + 4.0 * pitch  # most pitches are silent, so their mean is small
 
 
-def train(made: Mapping[str, Side], seed: int) -> Listener:
+def train(lengths: tuple[int, ...], sides: Sides, *, seed: int = 0) -> Listener:
     """Return a network trained until the loss on validation no longer falls."""
+    made = examples({side: sides[side] for side in ("train", "validation")}, lengths)
+    (x, y), (x_known, y_known) = (
+        (torch.from_numpy(each.inputs), torch.from_numpy(each.labels)) for each in made.values()
+    )
     torch.manual_seed(seed)
-    network = Listener(made["train"].inputs.shape[1])
-    optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    best, kept, waited = np.inf, {}, 0
-    for epoch in range(MAX_EPOCHS):
-        network.train()
-        for part in torch.randperm(len(made["train"].inputs)).split(BATCH_TRACKS):
-            optimiser.zero_grad()
-            step = loss(network(made["train"].inputs[part]), made["train"].targets[part])
-            check_loss(step, f"training, epoch {epoch + 1}", optimiser)
-            step.backward()
-            optimiser.step()
-        network.eval()
-        with torch.inference_mode():
-            heard = made["validation"]
-            now = float(loss(network(heard.inputs), heard.targets))
-        check_loss(now, f"validation, epoch {epoch + 1}", optimiser)
-        waited = 0 if now < best else waited + 1
-        if now < best:
-            best, kept = now, {k: v.clone() for k, v in network.state_dict().items()}
-        elif waited >= PATIENCE:
-            break
-    network.load_state_dict(kept)
+    network = Listener(x.shape[1])
+    minimise(
+        network,
+        lambda part: loss(network(x[part]), y[part]),
+        lambda: torch.randperm(len(x)).split(BATCH_TRACKS),
+        torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY),
+        epochs=MAX_EPOCHS,
+        validation_loss=lambda: loss(network(x_known), y_known),
+        patience=PATIENCE,
+    )
     return network
 
 
-def peaks_s(
-    probability: NDArray[np.float32], times_s: NDArray[np.float64], threshold: float
-) -> NDArray[np.float64]:
-    """Return the times of the local maxima at or above a threshold."""
-    padded = np.pad(probability, 1, constant_values=-1.0)
-    is_peak = (probability >= padded[:-2]) & (probability > padded[2:])
-    return times_s[is_peak & (probability >= threshold)]
-
-
-def onset_f(tracks: list[Track], found_s: list[NDArray[np.float64]]) -> float:
-    """Return the mean F-measure of onsets."""
-    import mir_eval
-
-    scores = [
-        mir_eval.onset.f_measure(track.onsets_s, found, window=TOLERANCE_S)[0]
-        if found.size
-        else 0.0
-        for track, found in zip(tracks, found_s, strict=True)
-    ]
-    return float(np.mean(scores))
-
-
 def pitch_accuracy(
-    tracks: list[Track], lit: list[NDArray[np.bool_]], pitches: slice = ALL
+    tracks: list[PianoTrack], lit: list[NDArray[np.bool_]], pitches: slice = ALL
 ) -> float:
     """Return the mean over tracks of TP / (TP + FP + FN), counted over all frames."""
     scores = []
@@ -259,20 +211,21 @@ def pitch_accuracy(
     return float(np.mean(scores))
 
 
-def score(
-    network: Listener, made: Mapping[str, Side], sides: Mapping[str, list[Track]]
-) -> dict[str, float]:
-    """Return both scores of the test side, with thresholds from the validation side."""
-    network.eval()
+def score(network: Listener, lengths: tuple[int, ...], sides: Sides) -> dict[str, float]:
+    """Return all scores of the test side, with thresholds from the validation side."""
+    made = examples(sides, lengths)
     with torch.inference_mode():
-        said = {s: torch.sigmoid(network(made[s].inputs)).numpy() for s in ("validation", "test")}
+        said = {
+            side: torch.sigmoid(network(torch.from_numpy(made[side].inputs))).numpy()
+            for side in ("validation", "test")
+        }
 
-    def onsets(side: str, threshold: float) -> float:
+    def onset_f(side: str, threshold: float) -> float:
         found = [
-            peaks_s(p[0], t.times_s, threshold)
+            onsets.peaks_s(p[0], t.times_s, threshold)
             for p, t in zip(said[side], sides[side], strict=True)
         ]
-        return onset_f(sides[side], found)
+        return onsets.mean_f_measure([t.onsets_s for t in sides[side]], found)
 
     def pitches(side: str, threshold: float, which: slice = ALL) -> float:
         return pitch_accuracy(sides[side], [p[1:] >= threshold for p in said[side]], which)
@@ -282,20 +235,18 @@ def score(
         return metric("test", threshold, *which)
 
     return {
-        "onset_f": best(onsets),
+        "onset_f": best(onset_f),
         "pitch_accuracy": best(pitches),
         "low_pitch_accuracy": best(pitches, LOW),
     }
 
 
-def baseline(sides: Mapping[str, list[Track]]) -> dict[str, float]:
+def baseline(sides: Sides) -> dict[str, float]:
     """Return the scores of answers that do not listen.
 
     Onsets as often as in training, evenly spaced; and in every frame the pitches that
     are the most frequent in training, as many as do best there.
     """
-    gap_s = np.median(np.concatenate([np.diff(t.onsets_s) for t in sides["train"]]))
-    found = [np.arange(t.onsets_s[0], t.times_s[-1], gap_s) for t in sides["test"]]
     often = np.mean([t.sounding.mean(axis=1) for t in sides["train"]], axis=0)
 
     def always(side: str, n: int, pitches: slice) -> float:
@@ -303,36 +254,28 @@ def baseline(sides: Mapping[str, list[Track]]) -> dict[str, float]:
         said = [np.broadcast_to(row, t.sounding.shape) for t in sides[side]]
         return pitch_accuracy(sides[side], said, pitches)
 
-    scores = {"onset_f": onset_f(sides["test"], found)}
+    scores = {
+        "onset_f": onsets.evenly_spaced(
+            [t.onsets_s for t in sides["train"]],
+            [t.onsets_s for t in sides["test"]],
+            [t.times_s[-1] for t in sides["test"]],
+        )
+    }
     for name, pitches in (("pitch_accuracy", ALL), ("low_pitch_accuracy", LOW)):
         n_best = max(range(1, LOW.stop), key=lambda n: always("train", n, pitches))
         scores[name] = always("test", n_best, pitches)
     return scores
 
 
-def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
-    """Train and test one network for each choice of windows.
-
-    Parameters
-    ----------
-    seed
-        Of the corpus, the initial weights and the order of training.
-    n_tracks
-        Tracks of the corpus; fewer than 12 leave a side nearly empty.
-    """
-    n_tracks = N_TRACKS if n_tracks is None else n_tracks
-    sides = load(n_tracks, seed)
-    about = {"corpus": CORPUS, "n_tracks": n_tracks, "n_items": len(sides["test"])}
-    yield Outcome(BASELINE, baseline(sides), **about)
-    for name, lengths in WINDOWS.items():
-        start = time.perf_counter()
-        made = batch(sides, lengths)
-        network = train(made, seed)
-        yield Outcome(
-            name,
-            score(network, made, sides),
-            config={"window_samples": list(lengths), "hop_samples": HOP_SAMPLES},
-            network=network,
-            wall_time_s=time.perf_counter() - start,
-            **about,
-        )
+COMPARISON = Comparison(
+    corpus=CORPUS,
+    n_tracks=N_TRACKS,
+    load=load,
+    n_items=lambda sides: len(sides["test"]),
+    baselines={BASELINE: baseline},
+    variants=WINDOWS,
+    train=train,
+    score=score,
+    describe=lambda lengths: {"window_samples": list(lengths), "hop_samples": HOP_SAMPLES},
+)
+run = COMPARISON.run

@@ -12,8 +12,7 @@ the hardest velocity).
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,17 +21,16 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 from torch import Tensor, nn
 
-from dl101.data import pair
-from dl101.data.embedded import export
+from dl101.data import pyjama
 from dl101.data.embedded.corpora.notes import VELOCITIES
-from dl101.data.splits import SIDES
 from dl101.signal import waveforms
-from dl101.training.classifier import Examples, predict, train_classifier
-from dl101.training.comparison import Outcome
+from dl101.training.comparison import Comparison, Read, load_sides
+from dl101.training.examples import Examples, majority_accuracy, predict, train_network
 from dl101.training.fit import TrainingConfig
 from dl101.units import db_to_amplitude
 
-CORPUS = "notes"
+CORPUS, N_TRACKS = "notes", 960
+SAMPLE_RATE = 22_050
 START_S, DURATION_S = 0.05, 0.1
 LOWEST_MIDI, N_REGISTERS = 36, 5  # octaves from C2; what lies beyond counts to the outer ones
 LEVEL_DB = -20.0  # RMS that level normalisation aims at
@@ -40,17 +38,8 @@ GAINS_DB = (-30, -20, -10, 0, 10, 20, 30)  # of the test recordings
 KERNEL_S, HOP_S = 0.006, 0.0015
 TRAINING = TrainingConfig(max_epochs=30, patience=10, batch_size=32, learning_rate=3e-3)
 
-Waveforms = Mapping[str, NDArray[np.float64]]  # side to (notes, samples)
-
-
-@dataclass(frozen=True, eq=False)
-class Notes:
-    """What is heard and asked: for each side waveforms (notes, samples) and labels (notes,)."""
-
-    waveforms: Waveforms
-    register: Mapping[str, NDArray[np.int64]]
-    velocity: Mapping[str, NDArray[np.int64]]
-    sample_rate: int
+Prepare = Callable[[NDArray], NDArray]  # of waveforms (notes, samples)
+Tasks = Mapping[str, Mapping[str, Examples]]  # by task and side: waveforms (notes, samples), labels
 
 
 class FilterBank(nn.Module):
@@ -75,51 +64,44 @@ class FilterBank(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class Recogniser:
     """A trained network with the preparation that its waveforms get."""
 
     network: nn.Module
-    prepare: Callable[[NDArray], NDArray]
-    labels: NDArray[np.int64]
-    waveforms: NDArray[np.float64]
-    wall_time_s: float
+    prepare: Prepare
 
-    def right(self, gain_db: float = 0.0) -> NDArray[np.bool_]:
-        """Return which test notes are named rightly, recorded louder than in training."""
-        prepared = self.prepare(self.waveforms * db_to_amplitude(gain_db))
-        return predict(self.network, prepared[:, None].astype(np.float32)) == self.labels
+    def right(self, notes: Examples, gain_db: float = 0.0) -> NDArray[np.bool_]:
+        """Return which notes are named rightly, recorded louder than in training."""
+        prepared = self.prepare(notes.inputs * db_to_amplitude(gain_db))
+        return predict(self.network, prepared[:, None].astype(np.float32)) == notes.labels
 
-    def accuracy(self, gain_db: float = 0.0) -> float:
-        """Return the share of test notes named rightly; see :meth:`right`."""
-        return float(np.mean(self.right(gain_db)))
+    def accuracy(self, notes: Examples, gain_db: float = 0.0) -> float:
+        """Return the share of notes named rightly; see :meth:`right`."""
+        return float(np.mean(self.right(notes, gain_db)))
 
-    def recalls(self) -> NDArray[np.float64]:
+    def recalls(self, notes: Examples) -> NDArray[np.float64]:
         """Return that share for each class by itself, (classes,)."""
-        right = self.right()
-        return np.array([right[self.labels == label].mean() for label in np.unique(self.labels)])
+        right = self.right(notes)
+        return np.array([right[notes.labels == label].mean() for label in np.unique(notes.labels)])
 
 
-def read_notes(seed: int = 0, n_tracks: int | None = None, *, progress: bool = False) -> Notes:
-    """Return 100 ms of each note of the corpus by side; it is rendered at first use."""
-    files = export.cached_corpus(CORPUS, n_tracks=n_tracks, seed=seed, progress=progress)
-    sounds: dict[str, list] = {side: [] for side in SIDES}
-    register: dict[str, list] = {side: [] for side in SIDES}
-    velocity: dict[str, list] = {side: [] for side in SIDES}
-    sample_rate = 0
-    with pair.opened(files.audio, files.annotations) as (entries, store):
-        for entry in entries:
-            side = entry.first("split")
-            audio, sample_rate = store.read(entry.filepath, start_s=START_S, duration_s=DURATION_S)
-            sounds[side].append(audio)
-            octave = int((entry.first("pitchmidi") - LOWEST_MIDI) // 12)
-            register[side].append(min(max(octave, 0), N_REGISTERS - 1))
-            velocity[side].append(VELOCITIES.index(int(entry.first("velocity"))))
-    return Notes(
-        {side: np.stack(sounds[side]).astype(np.float64) for side in SIDES},
-        {side: np.array(register[side]) for side in SIDES},
-        {side: np.array(velocity[side]) for side in SIDES},
-        sample_rate,
-    )
+def load(*, seed: int = 0, n_tracks: int = N_TRACKS, progress: bool = True) -> Tasks:
+    """Return 100 ms of each note of the corpus, with the labels of both tasks."""
+
+    def to_items(entry: pyjama.Entry, read: Read) -> Iterable[tuple[NDArray, int, int]]:
+        audio, _ = read(start_s=START_S, duration_s=DURATION_S)
+        octave = int((entry.first("pitchmidi") - LOWEST_MIDI) // 12)
+        velocity = VELOCITIES.index(int(entry.first("velocity")))
+        return [(audio, min(max(octave, 0), N_REGISTERS - 1), velocity)]
+
+    notes = load_sides(CORPUS, to_items, n_tracks=n_tracks, seed=seed, progress=progress)
+    sounds = {side: np.stack([n[0] for n in each]).astype(float) for side, each in notes.items()}
+    return {
+        task: {
+            side: Examples(sounds[side], np.array([n[i] for n in notes[side]])) for side in notes
+        }
+        for i, task in ((1, "register"), (2, "velocity"))
+    }
 
 
 def as_it_is(audio: NDArray) -> NDArray:
@@ -132,73 +114,32 @@ def one_by_one(audio: NDArray) -> NDArray:
     return np.stack([waveforms.to_level(each, LEVEL_DB) for each in audio])
 
 
-def by_training(train: NDArray) -> Callable[[NDArray], NDArray]:
+def by_training(train: NDArray) -> Prepare:
     """Return the one gain that brings the whole training side to the level, for all sides."""
     gain = db_to_amplitude(LEVEL_DB) / waveforms.rms(train)
     return lambda audio: gain * audio
 
 
-def listen(
-    sounds: Waveforms,
-    labels: Mapping[str, NDArray[np.int64]],
-    sample_rate: float,
-    *,
-    prepare: Callable[[NDArray], NDArray] = one_by_one,
-    seed: int = 0,
-    progress: bool = False,
-) -> Heard:
-    """Train a network on prepared waveforms of the training side.
-
-    Parameters
-    ----------
-    sounds, labels
-        By side: (notes, samples) and (notes,).
-    sample_rate
-        Of the waveforms, in Hz.
-    prepare
-        Applied to the waveforms of each side.
-    seed
-        Of the initial weights and of the order of training.
-    progress
-        Whether to show a progress bar.
-    """
-    start = time.perf_counter()
-    n_classes = 1 + max(int(each.max()) for each in labels.values())
-    sides = {
-        side: Examples(prepare(sounds[side])[:, None].astype(np.float32), labels[side])
-        for side in SIDES
-    }
-    trained = train_classifier(
-        lambda: FilterBank(sample_rate, n_classes),
-        sides,
-        seed=seed,
-        training=TRAINING,
-        progress=progress,
-    )
-    duration_s = time.perf_counter() - start
-    return Heard(trained.network, prepare, labels["test"], sounds["test"], duration_s)
-
-
-def resampled(factor: int, *, antialias: bool) -> Callable[[NDArray], NDArray]:
+def resampled(factor: int, *, antialias: bool) -> Prepare:
     """Return a function that keeps every ``factor``-th sample, with or without a filter before."""
     if antialias:
         return lambda audio: resample_poly(audio, 1, factor, axis=-1)
     return lambda audio: audio[..., ::factor]
 
 
-def linear(n_bits: int) -> Callable[[NDArray], NDArray]:
+def linear(n_bits: int) -> Prepare:
     """Return a linear quantiser."""
     return lambda audio: waveforms.quantise(audio, n_bits)
 
 
-def mu_law(n_bits: int) -> Callable[[NDArray], NDArray]:
+def mu_law(n_bits: int) -> Prepare:
     """Return a mu-law quantiser."""
     n_codes = 2**n_bits
     return lambda audio: waveforms.mu_law_decode(waveforms.mu_law_encode(audio, n_codes), n_codes)
 
 
-# variant: (what the recorder does, factor of the sample rate)
-RECORDERS: Mapping[str, tuple[Callable[[NDArray], NDArray], int]] = {
+# what the recorder does, and the factor of the sample rate
+RECORDERS: Mapping[str, tuple[Prepare, int]] = {
     "rate/4 filtered": (resampled(4, antialias=True), 4),
     "rate/4 unfiltered": (resampled(4, antialias=False), 4),
     "rate/16 filtered": (resampled(16, antialias=True), 16),
@@ -210,58 +151,108 @@ RECORDERS: Mapping[str, tuple[Callable[[NDArray], NDArray], int]] = {
 }
 
 
-def run(seed: int, n_tracks: int | None = None) -> Iterator[Outcome]:
-    """Yield register and velocity by what is done to the waveform."""
-    notes = read_notes(seed, n_tracks)
-    rate = notes.sample_rate
-    n_notes = sum(len(each) for each in notes.register.values())
-    n_items = len(notes.register["test"])
-    tasks = {"register": notes.register, "velocity": notes.velocity}
+@dataclass(frozen=True)
+class Variant:
+    """What is asked, and what is done to the waveforms.
 
-    def outcome(
-        variant: str, heard: Heard, *, gains: tuple[int, ...] = (0,), **config: object
-    ) -> Outcome:
-        return Outcome(
-            variant,
-            {
-                "recall_last_class": float(heard.recalls()[-1]),
-                "mean_recall": float(heard.recalls().mean()),
-                **{
-                    "accuracy" if not gain else f"accuracy_{gain:+d}db": heard.accuracy(gain)
-                    for gain in gains
-                },
-            },
-            n_items,
-            CORPUS,
-            n_notes,
-            config,
-            heard.network,
-            heard.wall_time_s,
-        )
+    Attributes
+    ----------
+    task
+        ``"register"`` or ``"velocity"``.
+    level
+        ``"as it is"``; ``"one gain"`` for all; ``"each by itself"``: to one level; ``"random
+        gain"``: as it is, but the training side is louder and softer at random.
+    recorder
+        One of :data:`RECORDERS`, or none; it comes before the level.
+    """
 
-    for task, labels in tasks.items():
-        frequent = np.bincount(labels["train"]).argmax()
-        accuracy = float(np.mean(labels["test"] == frequent))
-        yield Outcome(f"{task}: most frequent", {"accuracy": accuracy}, n_items, CORPUS, n_notes)
-    sounds = notes.waveforms
-    levels = {
-        "as it is": as_it_is,
-        "one gain": by_training(sounds["train"]),
-        "each by itself": one_by_one,
+    task: str = "register"
+    level: str = "each by itself"
+    recorder: str | None = None
+
+    @property
+    def factor(self) -> int:
+        """By which the recorder divides the sample rate."""
+        return RECORDERS[self.recorder][1] if self.recorder else 1
+
+    def describe(self) -> dict[str, object]:
+        """Return what tells the variants of a task apart."""
+        if self.recorder is None:
+            return {"level": self.level}
+        return {"recorder": self.recorder, "sample_rate": SAMPLE_RATE / self.factor}
+
+
+VARIANTS: Mapping[str, Variant] = {
+    **{
+        f"{task}: {level}": Variant(task, level)
+        for task in ("register", "velocity")
+        for level in ("as it is", "one gain", "each by itself")
+    },
+    "register: random gain": Variant(level="random gain"),
+    **{f"register: {name}": Variant(recorder=name) for name in RECORDERS},
+}
+
+
+def train(variant: Variant, tasks: Tasks, *, seed: int = 0, progress: bool = True) -> Recogniser:
+    """Train the network on waveforms that are prepared in one way."""
+    sides = tasks[variant.task]
+    sounds = {side: sides[side].inputs for side in ("train", "validation")}
+    prepare: Prepare = as_it_is
+    if variant.level == "one gain":
+        prepare = by_training(sounds["train"])
+    elif variant.level == "each by itself":
+        prepare = one_by_one
+    elif variant.level == "random gain":
+        rng = np.random.default_rng([seed, 1])
+        low, high = min(GAINS_DB), max(GAINS_DB)
+        sounds = {
+            side: audio * db_to_amplitude(rng.uniform(low, high, (len(audio), 1)))
+            for side, audio in sounds.items()
+        }
+    if variant.recorder is not None:
+        record, level = RECORDERS[variant.recorder][0], prepare
+        prepare = lambda audio: level(record(audio))  # noqa: E731
+    n_classes = 1 + max(int(side.labels.max()) for side in sides.values())
+    network, _ = train_network(
+        lambda: FilterBank(SAMPLE_RATE / variant.factor, n_classes),
+        {
+            side: Examples(prepare(audio)[:, None].astype(np.float32), sides[side].labels)
+            for side, audio in sounds.items()
+        },
+        seed=seed,
+        training=TRAINING,
+        progress=progress,
+    )
+    return Recogniser(network, prepare)
+
+
+def score(trained: Recogniser, variant: Variant, tasks: Tasks) -> dict[str, float]:
+    """Return recalls and accuracy on the test side; without a recorder for every gain."""
+    test = tasks[variant.task]["test"]
+    recalls = trained.recalls(test)
+    return {
+        "recall_last_class": float(recalls[-1]),
+        "mean_recall": float(recalls.mean()),
+        **{
+            "accuracy" if not gain else f"accuracy_{gain:+d}db": trained.accuracy(test, gain)
+            for gain in (GAINS_DB if variant.recorder is None else (0,))
+        },
     }
-    for task, labels in tasks.items():
-        for name, prepare in levels.items():
-            heard = listen(sounds, labels, rate, prepare=prepare, seed=seed)
-            yield outcome(f"{task}: {name}", heard, gains=GAINS_DB, level=name)
-    rng = np.random.default_rng([seed, 1])
-    spread = {
-        side: x * db_to_amplitude(rng.uniform(min(GAINS_DB), max(GAINS_DB), (len(x), 1)))
-        for side, x in sounds.items()
-    }
-    spread["test"] = sounds["test"]
-    heard = listen(spread, notes.register, rate, prepare=as_it_is, seed=seed)
-    yield outcome("register: random gain", heard, gains=GAINS_DB, level="random gain")
-    for name, (record, factor) in RECORDERS.items():
-        recorded = {side: record(x) for side, x in sounds.items()}
-        heard = listen(recorded, notes.register, rate / factor, seed=seed)
-        yield outcome(f"register: {name}", heard, recorder=name, sample_rate=rate / factor)
+
+
+def _most_frequent(task: str) -> Callable[[Tasks], dict[str, float]]:
+    return lambda tasks: {"accuracy": majority_accuracy(tasks[task])}
+
+
+COMPARISON = Comparison(
+    corpus=CORPUS,
+    n_tracks=N_TRACKS,
+    load=load,
+    n_items=lambda tasks: len(tasks["register"]["test"]),
+    baselines={f"{task}: most frequent": _most_frequent(task) for task in ("register", "velocity")},
+    variants=VARIANTS,
+    train=train,
+    score=score,
+    describe=Variant.describe,
+)
+run = COMPARISON.run
