@@ -149,10 +149,58 @@ def joined_names(
     ]
 
 
+LISTING = re.compile(
+    r'(<a [^>]*href="[^"]*/blob/[^"/]+/(dl101/[\w/]+\.py)#L(\d+)(?:-L\d+)?"[^>]*>.*?</a>)',
+    re.DOTALL,
+)
+
+
+def link_listings(app: Sphinx, pagename: str, template: str, context: dict, doctree) -> None:
+    """Let the source of a listing, which is a link to the repository, lead to the reference too."""
+    documented = app.env.get_domain("py").objects
+
+    def linked(match: re.Match) -> str:
+        link, path, line = match.groups()
+        name = path.removesuffix(".py").replace("/", ".")
+        shown = f"{name}.{name_at(ROOT / path, int(line))}"
+        if shown not in documented:
+            return link  # private, or no longer where the listing was made
+        page = app.builder.get_relative_uri(pagename, documented[shown].docname)
+        return f'{link} (<a class="reference internal" href="{page}#{shown}">in the reference</a>)'
+
+    if pagename.startswith("notebooks/"):
+        context["body"] = LISTING.sub(linked, context.get("body") or "")
+
+
+def name_at(path: Path, line: int) -> str | None:
+    """Return the name of the function or class that begins at a line of a module."""
+    if not path.is_file():
+        return None
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, kinds) and line in (
+            node.lineno,
+            *(decorator.lineno for decorator in node.decorator_list),
+        ):
+            return node.name
+    return None
+
+
+def forgive_type_variables(app: Sphinx, config: object) -> None:
+    """Let signatures name the type variables of a module, which have no entry of their own."""
+    for name, path in modules().items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and "TypeVar(" in ast.unparse(node.value):
+                variable = f"{name}.{ast.unparse(node.targets[0])}"
+                config.nitpick_ignore = [*config.nitpick_ignore, ("py:class", variable)]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
+    app.connect("config-inited", forgive_type_variables)
     app.connect("source-read", expand)
     app.connect("autodoc-process-docstring", joined_names, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", own_labels)
     app.connect("autodoc-process-signature", as_written)
+    app.connect("html-page-context", link_listings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
