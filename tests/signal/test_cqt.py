@@ -1,4 +1,4 @@
-"""Features against librosa, and against what synthetic signals must give."""
+"""The CQT and the harmonic CQT against librosa, and against what synthetic signals must give."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 
 from dl101.errors import ConfigError, DataError
-from dl101.signal.chroma import chroma
 from dl101.signal.cqt import HcqtConfig, cqt, hcqt, hcqt_plan
 from dl101.signal.feature import waveform
-from dl101.signal.mel import log_mel
-from dl101.signal.patches import patches
 
 RATE = 22050
 
@@ -189,64 +186,6 @@ def test_cqt_is_harmonic_one() -> None:
     )
 
 
-def test_chroma_names_the_pitch_class_in_every_octave() -> None:
-    for midi in (45, 57, 69, 81):
-        feature = chroma(tone(440 * 2 ** ((midi - 69) / 12), 2.0))
-        assert feature.values.shape == (1, 12, 87) and feature.frequencies is None
-        middle = feature.values[0, :, 43]
-        assert middle[9] == 1.0 and np.delete(middle, 9).max() < 0.2
-    triad = chroma(tone(261.63, 3) + tone(329.63, 3) + tone(392.0, 3)).values[0, :, 64]
-    assert set(np.argsort(triad)[-3:]) == {0, 4, 7}
-    assert np.all(chroma(np.zeros(RATE)).values == 0)
-
-
-def test_log_mel_equals_librosa() -> None:
-    import librosa
-
-    audio = music(2.0)
-    for options in ({}, {"n_bands": 64, "window_samples": 1024, "hop_samples": 256}):
-        feature = log_mel(audio, RATE, **options)
-        power = librosa.feature.melspectrogram(
-            y=audio,
-            sr=RATE,
-            n_mels=options.get("n_bands", 128),
-            n_fft=options.get("window_samples", 2048),
-            hop_length=options.get("hop_samples", 512),
-        )
-        np.testing.assert_allclose(feature.values[0], np.log(1 + 10000 * power), rtol=1e-5)
-        assert feature.times.size == feature.values.shape[-1]
-    assert log_mel(audio[:100], RATE).values.shape == (1, 128, 1)
-    assert np.all(log_mel(np.zeros(4000), RATE).values == 0)
-    nearest = np.abs(log_mel(audio, RATE).frequencies - 1000).argmin()
-    assert log_mel(tone(1000, 1.0), RATE).values[0, :, 20].argmax() == nearest
-
-
-def test_waveform_has_a_time_per_sample() -> None:
-    feature = waveform([0.0, 0.5, -0.5], 2)
-    np.testing.assert_array_equal(feature.values, np.float32([[0.0, 0.5, -0.5]]))
-    np.testing.assert_array_equal(feature.times, [0.0, 0.5, 1.0])
-
-
-@pytest.mark.parametrize("function", [hcqt, cqt, chroma, lambda x: log_mel(x, RATE)])
-@pytest.mark.parametrize(
-    ("audio", "message"),
-    [
-        (np.array([0.0, np.nan, 0.0]), "nan at sample 1"),
-        (np.array([0.0, 0.0, np.inf]), "inf at sample 2"),
-        (np.zeros(0), "no samples"),
-        (np.zeros((2, 100)), r"\(2, 100\)"),
-        (np.zeros(100, dtype=np.int16), "int16"),
-    ],
-)
-def test_bad_audio_is_found_at_the_door(function, audio: np.ndarray, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        function(audio)
-
-
-def test_large_finite_audio_is_no_error() -> None:
-    assert np.isfinite(waveform(np.full(4, 3e38), RATE).values).all()
-
-
 def test_a_wrong_rate_is_found_at_the_door() -> None:
     with pytest.raises(DataError, match="44100"):
         hcqt(np.zeros(100), sample_rate=44100)
@@ -262,41 +201,3 @@ def test_a_wrong_rate_is_found_at_the_door() -> None:
 def test_an_impossible_configuration_is_refused(change: dict) -> None:
     with pytest.raises(ConfigError, match=next(iter(change))):
         replace(HcqtConfig(), **change)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"patch_frames": 10.5}, {"patch_frames": np.nan}, {"hop_frames": 0}, {"hop_frames": True}],
-)
-def test_a_length_that_is_no_number_of_frames_is_refused(change: dict) -> None:
-    with pytest.raises(ConfigError, match=next(iter(change))):
-        patches(100, **({"patch_frames": 50, "hop_frames": 50} | change))
-
-
-@pytest.mark.parametrize(
-    "change", [{"n_bands": 0}, {"n_bands": 2.5}, {"window_samples": -1}, {"hop_samples": 0}]
-)
-def test_a_log_mel_of_nothing_is_refused(change: dict) -> None:
-    with pytest.raises(ConfigError, match=next(iter(change))):
-        log_mel(np.zeros(1000), 22050, **change)
-
-
-@pytest.mark.parametrize("n_frames", [0, 1, 49, 50, 51, 99, 100, 101, 120])
-@pytest.mark.parametrize("hop_frames", [1, 20, 25, 50])
-def test_patches_keep_every_frame(n_frames: int, hop_frames: int) -> None:
-    spans = patches(n_frames, patch_frames=50, hop_frames=hop_frames)
-    covered = np.zeros(n_frames, dtype=bool)
-    for start, stop in spans:
-        assert start < stop <= n_frames
-        covered[start:stop] = True
-    assert covered.all()
-    lengths = spans[:, 1] - spans[:, 0]
-    assert np.all(lengths[:-1] == 50) and np.all(np.diff(spans[:, 0]) == hop_frames)
-    assert len(spans) < 2 or spans[-2, 1] < n_frames  # the last one is needed
-
-
-def test_patches_that_would_skip_frames_are_refused() -> None:
-    assert patches(101, patch_frames=50, hop_frames=50).tolist() == [[0, 50], [50, 100], [100, 101]]
-    for patch_frames, hop_frames in ((50, 51), (50, 0), (0, 0)):
-        with pytest.raises(ConfigError, match="patch"):
-            patches(100, patch_frames=patch_frames, hop_frames=hop_frames)

@@ -10,6 +10,7 @@ import scipy.fft
 from dl101 import units
 from dl101.errors import ConfigError, DataError
 from dl101.signal import mel
+from dl101.signal.mel import log_mel
 
 RATE = 22050
 FORMULAS = ("slaney", "htk")
@@ -156,3 +157,61 @@ def test_power_comes_back_through_the_filters() -> None:
 def test_mistakes_are_named(call, message: str) -> None:
     with pytest.raises((ConfigError, DataError), match=message):
         call()
+
+
+RATE = 22050
+
+
+def tone(frequency_hz: float, duration_s: float, amplitude: float = 1.0) -> np.ndarray:
+    t = np.arange(int(duration_s * RATE)) / RATE
+    return (amplitude * np.sin(2 * np.pi * frequency_hz * t)).astype(np.float32)
+
+
+def music(duration_s: float, seed: int = 0) -> np.ndarray:
+    """Four voices of decaying notes with harmonics and vibrato, over a little noise."""
+    rng = np.random.default_rng(seed)
+    n = int(duration_s * RATE)
+    mix = 0.003 * rng.standard_normal(n)
+    for _ in range(4):
+        start = 0
+        while start < n:
+            stop = min(n, start + int(rng.uniform(0.2, 1.2) * RATE))
+            t = np.arange(stop - start) / RATE
+            midi = rng.integers(36, 84) + 0.1 * rng.normal() + 0.2 * np.sin(2 * np.pi * 5.5 * t)
+            f0_hz = 440 * 2 ** ((midi - 69) / 12)
+            phase = 2 * np.pi * np.cumsum(f0_hz) / RATE
+            envelope = np.minimum(1, t / 0.01) * np.exp(-t * rng.uniform(1, 4))
+            for h in range(1, 12):
+                if f0_hz.max() * h < 10000:
+                    mix[start:stop] += envelope * np.sin(h * phase + rng.uniform(0, 6)) / h
+            start = stop
+    return (mix / np.abs(mix).max()).astype(np.float32)
+
+
+def test_log_mel_equals_librosa() -> None:
+    import librosa
+
+    audio = music(2.0)
+    for options in ({}, {"n_bands": 64, "window_samples": 1024, "hop_samples": 256}):
+        feature = log_mel(audio, RATE, **options)
+        power = librosa.feature.melspectrogram(
+            y=audio,
+            sr=RATE,
+            n_mels=options.get("n_bands", 128),
+            n_fft=options.get("window_samples", 2048),
+            hop_length=options.get("hop_samples", 512),
+        )
+        np.testing.assert_allclose(feature.values[0], np.log(1 + 10000 * power), rtol=1e-5)
+        assert feature.times.size == feature.values.shape[-1]
+    assert log_mel(audio[:100], RATE).values.shape == (1, 128, 1)
+    assert np.all(log_mel(np.zeros(4000), RATE).values == 0)
+    nearest = np.abs(log_mel(audio, RATE).frequencies - 1000).argmin()
+    assert log_mel(tone(1000, 1.0), RATE).values[0, :, 20].argmax() == nearest
+
+
+@pytest.mark.parametrize(
+    "change", [{"n_bands": 0}, {"n_bands": 2.5}, {"window_samples": -1}, {"hop_samples": 0}]
+)
+def test_a_log_mel_of_nothing_is_refused(change: dict) -> None:
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        log_mel(np.zeros(1000), 22050, **change)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from dl101.errors import ConfigError, DataError
-from dl101.signal import patches
-from dl101.signal.patches import Patch, PatchIndex, block_order, pad_frames
+from dl101.signal.patches import Patch, PatchIndex, block_order, pad_frames, patches
 
 LENGTHS = (10, 0, 1, 25, 8, 9, 16)
 
@@ -19,7 +18,7 @@ def by_loop(lengths, patch_frames, hop_frames):
     return [
         (track, int(start), int(stop))
         for track, n in enumerate(lengths)
-        for start, stop in patches.patches(n, patch_frames=patch_frames, hop_frames=hop_frames)
+        for start, stop in patches(n, patch_frames=patch_frames, hop_frames=hop_frames)
     ]
 
 
@@ -97,3 +96,33 @@ def test_mistakes_are_named():
         next(
             block_order(PatchIndex([10], patch_frames=4), np.random.default_rng(0), block_tracks=0)
         )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"patch_frames": 10.5}, {"patch_frames": np.nan}, {"hop_frames": 0}, {"hop_frames": True}],
+)
+def test_a_length_that_is_no_number_of_frames_is_refused(change: dict) -> None:
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        patches(100, **({"patch_frames": 50, "hop_frames": 50} | change))
+
+
+@pytest.mark.parametrize("n_frames", [0, 1, 49, 50, 51, 99, 100, 101, 120])
+@pytest.mark.parametrize("hop_frames", [1, 20, 25, 50])
+def test_patches_keep_every_frame(n_frames: int, hop_frames: int) -> None:
+    spans = patches(n_frames, patch_frames=50, hop_frames=hop_frames)
+    covered = np.zeros(n_frames, dtype=bool)
+    for start, stop in spans:
+        assert start < stop <= n_frames
+        covered[start:stop] = True
+    assert covered.all()
+    lengths = spans[:, 1] - spans[:, 0]
+    assert np.all(lengths[:-1] == 50) and np.all(np.diff(spans[:, 0]) == hop_frames)
+    assert len(spans) < 2 or spans[-2, 1] < n_frames  # the last one is needed
+
+
+def test_patches_that_would_skip_frames_are_refused() -> None:
+    assert patches(101, patch_frames=50, hop_frames=50).tolist() == [[0, 50], [50, 100], [100, 101]]
+    for patch_frames, hop_frames in ((50, 51), (50, 0), (0, 0)):
+        with pytest.raises(ConfigError, match="patch"):
+            patches(100, patch_frames=patch_frames, hop_frames=hop_frames)
