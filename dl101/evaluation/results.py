@@ -270,11 +270,16 @@ class Measured:
         """Return the mean over seeds."""
         return float(self.each(variant, metric).mean())
 
+    def spread(self, variant: str, metric: str) -> float:
+        """Return the sample standard deviation over seeds; NaN for a single one."""
+        values = self.each(variant, metric)
+        return float(values.std(ddof=1)) if values.size > 1 else math.nan
+
     def text(self, variant: str, metric: str, *, digits: int = 2, scale: float = 1.0) -> str:
         """Return mean ± sample standard deviation over seeds; one seed has no deviation."""
-        values = scale * self.each(variant, metric)
-        spread = f" ± {values.std(ddof=1):.{digits}f}" if values.size > 1 else ""
-        return f"{values.mean():.{digits}f}{spread}"
+        mean, spread = self.mean(variant, metric), self.spread(variant, metric)
+        tail = f" ± {scale * spread:.{digits}f}" if len(self.runs(variant)) > 1 else ""
+        return f"{scale * mean:.{digits}f}{tail}"
 
     def beats(self, better: str, worse: str, metric: str) -> bool:
         """Return whether one variant has the higher score with every seed."""

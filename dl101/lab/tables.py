@@ -1,8 +1,8 @@
 """Tables and figures of recorded results, with their spread over seeds.
 
 Conventions: variants and metrics are given as mappings from their names in the records to what the
-page calls them; the order of a mapping is the order of rows and columns. Numbers are the mean ± the
-sample standard deviation over seeds.
+page calls them, or as sequences where it calls them the same; their order is the order of rows and
+columns. Numbers are the mean ± the sample standard deviation over seeds.
 """
 
 from __future__ import annotations
@@ -17,11 +17,17 @@ from dl101.lab.show import show_table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Names = Mapping[str, str] | Sequence[str]
+
+
+def _titles(names: Names) -> dict[str, str]:
+    return dict(names) if isinstance(names, Mapping) else {name: name for name in names}
+
 
 def results_table(
     measured: Measured,
-    variants: Mapping[str, str],
-    metrics: Mapping[str, str],
+    variants: Names,
+    metrics: Names,
     *,
     first: str,
     caption: str,
@@ -36,7 +42,7 @@ def results_table(
     measured
         The records.
     variants
-        Rows: name in the records to name on the page.
+        Rows: name in the records to name on the page, or names alone.
     metrics
         Columns, likewise.
     first
@@ -50,8 +56,8 @@ def results_table(
     parameters
         Whether the second column counts trained numbers.
     """
-    rows = []
-    for variant, label in variants.items():
+    rows, metrics = [], _titles(metrics)
+    for variant, label in _titles(variants).items():
         counted = [measured.runs(variant)[0].n_parameters or None] if parameters else []
         scores = (measured.text(variant, name, digits=digits, scale=scale) for name in metrics)
         rows.append([label, *counted, *scores])
@@ -62,8 +68,8 @@ def results_table(
 
 def dots_by_seed(
     measured: Measured,
-    variants: Mapping[str, str],
-    metrics: Mapping[str, str],
+    variants: Names,
+    metrics: Names,
     *,
     label: str,
     chance: float | None = None,
@@ -87,6 +93,7 @@ def dots_by_seed(
     """
     import matplotlib.pyplot as plt
 
+    variants, metrics = _titles(variants), _titles(metrics)
     height = 1.0 + 0.24 * len(variants) if height is None else height
     fig, axes = plt.subplots(
         1,

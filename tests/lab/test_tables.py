@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import matplotlib.pyplot as plt
 import pytest
 
@@ -36,6 +38,11 @@ def test_text_has_mean_and_sample_deviation(measured):
     assert Measured(measured.records[:1]).text("a", "score") == "0.30"
 
 
+def test_the_spread_of_one_seed_is_not_a_number(measured):
+    assert measured.spread("b", "score") == pytest.approx(0.1 * 2**0.5)
+    assert math.isnan(Measured(measured.records[:1]).spread("a", "score"))
+
+
 def test_beating_means_with_every_seed(measured):
     assert measured.beats("b", "a", "score") and not measured.beats("b", "a", "level")
 
@@ -57,6 +64,12 @@ def test_the_table_has_a_row_for_each_variant(measured, capsys):
     said = capsys.readouterr().out
     assert "the better" in said and "20" in said and "0.50 ± 0.14" in said
     assert said.index("the better") < said.index("the other") and "Over the seeds 0, 1." in said
+
+
+def test_names_alone_are_rows_and_columns(measured, capsys):
+    tables.results_table(measured, ["b", "a"], ["score"], first="input", caption="Made.")
+    said = capsys.readouterr().out.split()
+    assert said.index("b") < said.index("a") and "score" in said
 
 
 def test_the_figure_has_a_dot_for_each_seed_and_the_first_variant_on_top(measured):
