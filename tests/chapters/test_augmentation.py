@@ -149,7 +149,12 @@ def test_run_shares_the_sounds_and_counts_what_was_trained(monkeypatch):
         return replace(labelled, task=task), sides
 
     monkeypatch.setattr(experiment, "load", load)
-    monkeypatch.setattr(experiment, "asked_for_tempo", lambda data: data)
+
+    def asked_for_tempo(data):
+        loaded.append(f"tempo of {data[0].task}")
+        return data
+
+    monkeypatch.setattr(experiment, "asked_for_tempo", asked_for_tempo)
     monkeypatch.setattr(experiment, "ALIKE_EPOCHS", 1)
     monkeypatch.setattr(
         experiment, "TASKS", {n: replace(t, epochs=1) for n, t in experiment.TASKS.items()}
@@ -166,7 +171,7 @@ def test_run_shares_the_sounds_and_counts_what_was_trained(monkeypatch):
     ways = ("most frequent", "nothing", "gain")
     order = [f"{task}: {way}" for task in experiment.TASKS for way in ways]
     assert list(found) == [*order[:3], "alike: gain", *order[3:]]
-    assert loaded == ["instrument", "chord", "dance"]
+    assert loaded == ["instrument", "chord", "dance", "tempo of dance"]
     assert all(each.n_items == 64 for each in found.values())
     with_labels, without = found["instrument: gain"], found["alike: gain"]
     assert with_labels.n_parameters - without.n_parameters == 2 * experiment.N_CHANNELS + 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -135,17 +134,25 @@ def test_the_network_learns_pitch_classes_the_same_way_each_time(tracks):
 def test_run_scores_every_chroma_on_the_chords(tracks, monkeypatch):
     once = replace(QUICK, max_epochs=1)
     monkeypatch.setattr(experiment, "TRAINING", once)
-    learn = partial(experiment.learn_chroma, training=once, progress=False)
-    monkeypatch.setattr(experiment, "learn_chroma", learn)
+    used = []
+
+    def learn_chroma(sides, spectrum, **options):
+        used.append(sides)
+        return learn(sides, spectrum, training=once, progress=False, **options)
+
+    learn = experiment.learn_chroma
+    monkeypatch.setattr(experiment, "learn_chroma", learn_chroma)
     test = [replace(tracks["test"][0], has_drums=True), tracks["test"][1]]
     tracks = {**tracks, "test": test}
-    names = ("plain", "tuned-log", "deep-notes-tuned")
+    names = ("plain", "tuned-log", "deep-notes-tuned", "deep-chords-tuned")
+    notes = dict(tracks)
     small = replace(
         experiment.COMPARISON,
-        load=lambda **_: {"chords": tracks, experiment.NOTES: tracks},
+        load=lambda **_: {"chords": tracks, experiment.NOTES: notes},
         variants={name: experiment.VARIANTS[name] for name in names},
     )
     found = {each.variant: each for each in small.run(0)}
+    assert [sides is notes for sides in used] == [True, False]
     assert list(found) == ["majority", *names]
     assert found["plain"].n_parameters == 0 < found["deep-notes-tuned"].n_parameters
     assert found["deep-notes-tuned"].config["epochs"] == 1

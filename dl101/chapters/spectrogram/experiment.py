@@ -138,7 +138,7 @@ def load(
     return load_sides(CORPUS, to_items, n_tracks=n_tracks, seed=seed, progress=progress)
 
 
-class Listener(nn.Module):
+class OnsetPitchNet(nn.Module):
     """(batch, bands, frames) to (batch, 1 + pitches, frames): an onset, and what sounds."""
 
     def __init__(self, n_bands: int) -> None:
@@ -180,14 +180,14 @@ def loss(logits: Tensor, targets: Tensor) -> Tensor:
     return onset + 4.0 * pitch  # most pitches are silent, so their mean is small
 
 
-def train(lengths: tuple[int, ...], sides: Sides, *, seed: int = 0) -> Listener:
+def train(lengths: tuple[int, ...], sides: Sides, *, seed: int = 0) -> OnsetPitchNet:
     """Return a network trained until the loss on validation no longer falls."""
     made = examples({side: sides[side] for side in ("train", "validation")}, lengths)
     (x, y), (x_known, y_known) = (
         (torch.from_numpy(each.inputs), torch.from_numpy(each.labels)) for each in made.values()
     )
     torch.manual_seed(seed)
-    network = Listener(x.shape[1])
+    network = OnsetPitchNet(x.shape[1])
     minimise(
         network,
         lambda part: loss(network(x[part]), y[part]),
@@ -211,7 +211,7 @@ def pitch_accuracy(
     return float(np.mean(scores))
 
 
-def score(network: Listener, lengths: tuple[int, ...], sides: Sides) -> dict[str, float]:
+def score(network: OnsetPitchNet, lengths: tuple[int, ...], sides: Sides) -> dict[str, float]:
     """Return all scores of the test side, with thresholds from the validation side."""
     made = examples(sides, lengths)
     with torch.inference_mode():
