@@ -29,6 +29,8 @@ from dl101.errors import ConfigError, Dl101Error
 from dl101.nn import factory
 from dl101.systems import multi_pitch
 
+pytestmark = pytest.mark.slow
+
 for _module in pkgutil.walk_packages(dl101.__path__, "dl101."):
     if not _module.name.startswith(("dl101.lab.", "dl101.data.embedded.")):
         importlib.import_module(_module.name)

@@ -20,6 +20,8 @@ from dl101.chapters.augmentation.experiment import (
 from dl101.data.splits import SIDES
 from dl101.signal.augment import Augmented
 
+pytestmark = pytest.mark.slow
+
 RATE = experiment.RATE
 
 

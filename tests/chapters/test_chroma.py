@@ -15,6 +15,8 @@ from dl101.signal import cqt
 from dl101.training.fit import TrainingConfig
 from dl101.units import midi_to_hz
 
+pytestmark = pytest.mark.slow
+
 RATE = 22050
 QUICK = TrainingConfig(max_epochs=8, patience=8, batch_size=64, learning_rate=1e-3)
 

@@ -9,6 +9,8 @@ import torch
 from dl101.chapters.constant_q import experiment
 from dl101.units import midi_to_hz
 
+pytestmark = pytest.mark.slow
+
 RATE = experiment.CONFIG.sample_rate
 
 

@@ -15,6 +15,8 @@ from dl101.signal.patches import PatchIndex
 from dl101.training.examples import Examples
 from dl101.training.fit import TrainingConfig
 
+pytestmark = pytest.mark.slow
+
 
 def noise(duration_s: float, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)

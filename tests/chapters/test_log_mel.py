@@ -14,6 +14,8 @@ from dl101.signal import mel
 from dl101.training.examples import Examples
 from dl101.training.fit import TrainingConfig
 
+pytestmark = pytest.mark.slow
+
 RATE = 22050
 
 

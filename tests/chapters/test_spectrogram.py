@@ -12,6 +12,8 @@ from dl101.chapters.spectrogram.experiment import Bands, PianoTrack
 from dl101.data.splits import SIDES
 from dl101.units import midi_to_hz
 
+pytestmark = pytest.mark.slow
+
 RATE = 22050
 
 

@@ -13,6 +13,8 @@ from dl101.signal import waveforms
 from dl101.training.examples import Examples
 from dl101.training.fit import TrainingConfig
 
+pytestmark = pytest.mark.slow
+
 RATE = 22050
 
 

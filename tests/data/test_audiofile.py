@@ -16,6 +16,8 @@ from dl101.data import containers
 from dl101.data.audiofile import read_audio
 from dl101.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 RATE = 22050
 NOISE = np.random.default_rng(0).normal(0, 0.1, 2 * RATE)
 

@@ -12,6 +12,8 @@ from dl101.data.audiostore import AudioStore
 from dl101.data.embedded import export
 from dl101.data.embedded.recipe import track_split
 
+pytestmark = pytest.mark.slow
+
 N_TRACKS = 6
 
 

@@ -33,6 +33,8 @@ from dl101.data.embedded.scores import VOICES, load_chorales, load_dances
 from dl101.data.splits import SIDES
 from dl101.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 FIRST = {side: next(i for i in range(6) if track_split(i)[0] == side) for side in SIDES}
 HEARD = {side: performer.CONDITIONS[side].heard for side in SIDES}
 

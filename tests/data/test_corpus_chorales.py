@@ -16,6 +16,8 @@ from dl101.data.splits import SIDES
 from dl101.errors import ConfigError
 from dl101.units import midi_to_hz
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tracks() -> list[chorales.Track]:

@@ -16,6 +16,8 @@ from dl101.data.embedded.harmony import NO_CHORD, Chord, ChordSpan
 from dl101.data.embedded.performer import TimeMap
 from dl101.data.embedded.recipe import track_split
 
+pytestmark = pytest.mark.slow
+
 RATE, HOP = renderer.SAMPLE_RATE, 1024
 N_PLANNED = chords.RECIPE.default_tracks
 

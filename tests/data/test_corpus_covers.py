@@ -14,6 +14,8 @@ from dl101.data.embedded.corpora import covers
 from dl101.data.embedded.performer import TimeMap, skeleton
 from dl101.data.embedded.recipe import SIDES, track_split
 
+pytestmark = pytest.mark.slow
+
 N_TRACKS = covers.RECIPE.default_tracks
 
 

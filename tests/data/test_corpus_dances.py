@@ -13,6 +13,8 @@ from dl101.data.embedded.harmony import ROOT_NAMES, SCALES
 from dl101.data.embedded.recipe import SIDES, Item, track_split
 from dl101.data.embedded.scores import DANCE_KINDS, load_dances
 
+pytestmark = pytest.mark.slow
+
 N_TRACKS = 14
 SECONDS = 12.0
 

@@ -7,6 +7,7 @@ from collections import Counter
 from functools import cache
 
 import numpy as np
+import pytest
 
 from dl101.data.embedded import performer
 from dl101.data.embedded.arranger import STYLES
@@ -15,6 +16,8 @@ from dl101.data.embedded.recipe import track_split
 from dl101.data.embedded.renderer import SAMPLE_RATE
 from dl101.data.splits import SIDES
 from dl101.evaluation.probe_features import describe
+
+pytestmark = pytest.mark.slow
 
 N_TRACKS = genres.RECIPE.default_tracks
 DURATION_S = genres.RECIPE.duration_s

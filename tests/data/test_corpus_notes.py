@@ -16,6 +16,8 @@ from dl101.data.embedded.renderer import SAMPLE_RATE
 from dl101.data.splits import SIDES
 from dl101.units import hz_to_midi, midi_to_hz
 
+pytestmark = pytest.mark.slow
+
 N_PLANS = notes.RECIPE.default_tracks
 N_TRACKS = 60
 

@@ -11,6 +11,8 @@ from dl101.data.embedded.performer import Part
 from dl101.data.embedded.recipe import track_split
 from dl101.data.embedded.renderer import Notes, Player
 
+pytestmark = pytest.mark.slow
+
 RATE = renderer.SAMPLE_RATE
 N_TRACKS = 7
 

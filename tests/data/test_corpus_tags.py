@@ -17,6 +17,8 @@ from dl101.data.embedded.renderer import SAMPLE_RATE
 from dl101.data.splits import SIDES
 from dl101.signal.mel import log_mel
 
+pytestmark = pytest.mark.slow
+
 N_TRACKS = tags.RECIPE.default_tracks
 DURATION_S = tags.RECIPE.duration_s
 

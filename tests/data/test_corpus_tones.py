@@ -17,6 +17,8 @@ from dl101.data.embedded.export import export_corpus
 from dl101.errors import DataError
 from dl101.units import hz_to_midi, midi_to_hz
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def many() -> list[Tone]:

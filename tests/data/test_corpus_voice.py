@@ -16,6 +16,8 @@ from dl101.data.embedded.renderer import SAMPLE_RATE
 from dl101.errors import ConfigError
 from dl101.units import hz_to_midi
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tracks() -> list[Item]:

@@ -14,6 +14,8 @@ from dl101.data import pyjama
 from dl101.data.featurestore import FeatureStore
 from dl101.errors import Dl101Error
 
+pytestmark = pytest.mark.slow
+
 RATE = 22_050
 N_PARTS = 10
 N_INPUTS = 200  # in each part: 2,000 of each kind of damage

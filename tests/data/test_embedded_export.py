@@ -17,6 +17,8 @@ from dl101.data.embedded import export
 from dl101.data.embedded.corpora import chorales
 from dl101.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 N_TRACKS = 3
 
 

@@ -24,6 +24,8 @@ from dl101.signal.feature import Feature
 from dl101.signal.mel import log_mel
 from tests.killing import count_calls, killed_at
 
+pytestmark = pytest.mark.slow
+
 AUDIO = np.random.default_rng(0).standard_normal(6000).astype(np.float32)
 CONFIG = HcqtConfig((1, 2), bins_per_semitone=1, n_octaves=3, f_min_hz=200.0)
 

@@ -24,6 +24,8 @@ from dl101.data.catalog_record import Dataset, RemoteFile
 from dl101.data.fetch import DatasetFiles, RetryPolicy, describe, fetch
 from dl101.errors import ConfigError, FetchError
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 HELPER = Path(__file__).with_name("misbehaving_server.py")
 SPEC = importlib.util.spec_from_file_location("misbehaving_server", HELPER)

@@ -17,6 +17,8 @@ from dl101.data.audiostore import AudioStore
 from dl101.data.mirdata_bridge import convert
 from dl101.errors import ConfigError, DataError
 
+pytestmark = pytest.mark.slow
+
 RATE = 22_050
 
 

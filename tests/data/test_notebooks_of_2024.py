@@ -19,6 +19,8 @@ from dl101.data.embedded import export
 from dl101.data.embedded.corpora import chorales, genres, tags
 from dl101.signal.cqt import HcqtConfig
 
+pytestmark = pytest.mark.slow
+
 HCQT = HcqtConfig()
 AXIS = targets.PitchAxis.of(HCQT)
 PATCH_FRAMES, PATCH_HOP = 64, 32

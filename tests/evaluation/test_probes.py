@@ -11,6 +11,8 @@ from dl101.errors import ConfigError
 from dl101.evaluation import chords, pitch, probe_features, probes, retrieval, separation, tagging
 from dl101.evaluation import probe_models as models
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("a", "b", "c")
 SIZES = {"train": 60, "validation": 30, "test": 300}
 RATE = 22050

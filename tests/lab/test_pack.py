@@ -18,6 +18,8 @@ from dl101 import cli
 from dl101.errors import ConfigError, DataError
 from dl101.lab import checks, grader, pack
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 EXERCISES = ["multi_pitch.1", "multi_pitch.2", "multi_pitch.3"]
 CHAPTERS = [

@@ -14,6 +14,8 @@ from dl101.errors import ShapeError
 from dl101.lab.costs import layer_costs
 from dl101.nn.factory import Network, build_model
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(dl101.__file__).parent / "configs" / "multi_pitch"
 MODELS = ("conv2d", "depthwise", "resnet", "convnext", "unet", "tall", "dilated")
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "parameter_counts.json").read_text())

@@ -18,6 +18,8 @@ from dl101.systems.multi_pitch_data import PitchTrack
 from dl101.targets import PitchAxis
 from dl101.training import protocol
 
+pytestmark = pytest.mark.slow
+
 MODELS = sorted(path.stem for path in (system.CONFIGS / "multi_pitch").glob("*.yaml"))
 # as small as still makes sense: an octave and a half in the middle, one bin per semitone
 TINY = [

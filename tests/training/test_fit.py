@@ -22,6 +22,8 @@ from dl101.training.checkpoints import SafetensorsCheckpointIO, load_weights, sa
 from dl101.training.fit import History, System, TrainingConfig, fit
 from tests.killing import count_calls, killed_at
 
+pytestmark = pytest.mark.slow
+
 
 class Toy(System):
     def __init__(self, config, explode_at=None):

@@ -17,6 +17,8 @@ from dl101.errors import ConfigError
 from dl101.training import protocol
 from dl101.training.protocol import Evaluation, SystemModule
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PROMISED = [name for name in vars(SystemModule) if not name.startswith("_")]
 
