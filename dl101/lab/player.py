@@ -191,12 +191,12 @@ def _under_cursor(fig: Figure, alt: str, duration_s: float) -> str:
     places = [ax.get_position() for ax in fig.axes]
     left, width = places[0].x0, places[0].width
     top, bottom = 1 - max(place.y1 for place in places), min(place.y0 for place in places)
-    width_px = round(96 * fig.get_size_inches()[0])
-    uri = data_uri("image/webp", encode_picture(fig, level=2))
+    data, width_px = encode_picture(fig, level=SPECTROGRAM_LEVEL)
     pyplot.close(fig)
     return (
         f'<div class="dl101-spectrum" data-left="{left:.4f}" data-width="{width:.4f}">'
-        f'<img src="{uri}" alt="{escape(alt)}" style="width:{width_px}px">'
+        f'<img src="{data_uri("image/webp", data)}" alt="{escape(alt)}" '
+        f'style="width:{width_px}px">'
         f'<i class="dl101-cursor" aria-hidden="true" '
         f'style="top:{100 * top:.1f}%;bottom:{100 * bottom:.1f}%"></i></div>'
     )
