@@ -282,7 +282,7 @@ _SCRIPT = r"""
     const spectra = [...figure.querySelectorAll('.dl101-spectrum')];
     const durationS = Number(figure.dataset.duration);
     const moved = (s, chosen) => spectra.forEach((spectrum, i) => {
-      spectrum.hidden = spectra.length > 1 && i !== chosen;  // one picture serves all sounds
+      spectrum.hidden = spectra.length > 1 && i !== chosen;
       const d = spectrum.dataset, left = Number(d.left), width = Number(d.width);
       spectrum.querySelector('.dl101-cursor').style.left =
         100 * (left + width * s / durationS) + '%';

@@ -23,7 +23,7 @@ def masked_binary_cross_entropy(
     mask
         (batch, frames), 1 for real frames and 0 for padding.
     positive_weight
-        :math:`w > 1` makes a missed pitch cost more than a false alarm. At five sounding bins in
+        :math:`w > 1` makes a missed pitch cost more than a false alarm. At two sounding bins in
         two hundred, silence is a good guess; a weight keeps training from settling on it.
 
     Returns

@@ -110,7 +110,13 @@ def test_what_does_not_make_another_entry() -> None:
 
 @pytest.mark.parametrize(
     ("module", "same"),
-    [("features", False), ("units", False), ("errors", False), ("targets", True), ("plots", True)],
+    [
+        ("signal.cqt", False),
+        ("signal.feature", False),
+        ("errors", False),
+        ("targets", True),
+        ("signal.tuning", True),
+    ],
 )
 def test_the_code_behind_a_function_is_part_of_the_key(
     module: str, same: bool, monkeypatch: pytest.MonkeyPatch, fresh_code: Callable[[], None]

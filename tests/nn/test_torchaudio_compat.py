@@ -43,7 +43,7 @@ def fake_torchaudio(folder: Path, extension: str) -> Path:
 def test_torchaudio_works_here() -> None:
     code = """
 import torch
-from dl101.torchaudio_compat import torchaudio
+from dl101.nn.torchaudio_compat import torchaudio
 mel = torchaudio.transforms.MelSpectrogram(22050)(torch.zeros(1, 4000))
 print(tuple(mel.shape), torchaudio is __import__("torchaudio"))
 """
@@ -52,7 +52,7 @@ print(tuple(mel.shape), torchaudio is __import__("torchaudio"))
 
 STATE = """
 import sys
-from dl101.torchaudio_compat import torchaudio
+from dl101.nn.torchaudio_compat import torchaudio
 extension = sys.modules["torchaudio._extension"]
 print(torchaudio.fake, extension.__file__ is not None if hasattr(extension, "__file__") else False,
       "torchaudio._extension.utils" in sys.modules)
@@ -86,7 +86,7 @@ class Hide:
             raise ModuleNotFoundError("No module named 'torchaudio'", name=name)
 sys.meta_path.insert(0, Hide())
 try:
-    import dl101.torchaudio_compat
+    import dl101.nn.torchaudio_compat
 except ModuleNotFoundError as error:
     print(error.name, [n for n in sys.modules if n.startswith("torchaudio")])
 """
@@ -99,7 +99,7 @@ def test_another_defect_of_torchaudio_is_not_hidden(tmp_path: Path) -> None:
     code = """
 import sys
 try:
-    import dl101.torchaudio_compat
+    import dl101.nn.torchaudio_compat
 except OSError as error:
     print(error, [n for n in sys.modules if n.startswith("torchaudio")])
 """

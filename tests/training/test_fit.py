@@ -272,7 +272,7 @@ def kill_again_and_again(folder):
 
 def test_a_run_killed_at_random_moments_ends_as_if_nothing_had_happened(tmp_path):
     code = (
-        "import pathlib, sys\nfrom tests.test_training import kill_again_and_again\n"
+        "import pathlib, sys\nfrom tests.training.test_fit import kill_again_and_again\n"
         "kill_again_and_again(pathlib.Path(sys.argv[1]))"
     )
     run = subprocess.run(
