@@ -9,28 +9,17 @@ from dl101.data.pyjama import Atom
 from dl101.errors import ConfigError, DataError
 from dl101.signal import augment
 from dl101.signal.waveforms import level_dbfs, snr_db
-from dl101.units import amplitude_to_db, hz_to_midi
-
-RATE = 22050
-
-
-def tone(frequency_hz: float, duration_s: float = 2.0) -> np.ndarray:
-    time_s = np.arange(round(duration_s * RATE)) / RATE
-    return (0.3 * np.sin(2 * np.pi * frequency_hz * time_s)).astype(np.float32)
+from dl101.units import amplitude_to_db
+from tests.signal.sounds import RATE, pitch_of, rising_noise, tone
 
 
-def pitch_of(audio: np.ndarray) -> float:
-    """Return the MIDI number of the strongest frequency, from the middle of a sound."""
-    middle = audio[audio.size // 5 : -audio.size // 4]
-    size = 1 << 21
-    spectrum = np.abs(np.fft.rfft(middle * np.hanning(middle.size), size))
-    return float(hz_to_midi(spectrum.argmax() * RATE / size))
+def soft(frequency_hz: float, duration_s: float = 2.0) -> np.ndarray:
+    return tone(frequency_hz, duration_s, 0.3)
 
 
 @pytest.fixture(scope="module")
 def music() -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return (rng.standard_normal(RATE) * np.linspace(0.01, 0.1, RATE)).astype(np.float32)
+    return rising_noise()
 
 
 # ---- changes -----------------------------------------------------------------------------------
@@ -67,14 +56,14 @@ def test_noise_falls_by_its_slope(slope):
 )
 def test_filters(change, kept_hz, lost_hz):
     def lost_db(frequency_hz: float) -> float:
-        sound = tone(frequency_hz)
+        sound = soft(frequency_hz)
         return level_dbfs(sound[RATE:]) - level_dbfs(change(sound, RATE, 1000.0)[RATE:])
 
     assert lost_db(1000.0) == pytest.approx(3.01, abs=0.05)
     assert lost_db(kept_hz) == pytest.approx(0.0, abs=0.05)
     assert lost_db(lost_hz) > 45.0  # two octaves of 24 dB
     with pytest.raises(ConfigError, match="half the sample rate"):
-        change(tone(440), RATE, 20000.0)
+        change(soft(440), RATE, 20000.0)
 
 
 def test_delay_is_one_echo():
@@ -265,7 +254,7 @@ def test_random_augmentations_depend_on_the_generator_alone(name, music):
 
 def test_a_chain_tells_where_things_went():
     """A tone that begins at 1.2 s, moved by two augmentations, and the label beside it."""
-    sound = np.concatenate([np.zeros(round(1.2 * RATE)), tone(440.0, 1.5)]).astype(np.float32)
+    sound = np.concatenate([np.zeros(round(1.2 * RATE)), soft(440.0, 1.5)]).astype(np.float32)
     fields = {"pitchmidi": (Atom(69.0, 1.2, 1.5),), "tempo": (Atom(100.0),)}
     chain = augment.Chain(
         (

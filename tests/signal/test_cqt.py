@@ -11,34 +11,7 @@ import pytest
 from dl101.errors import ConfigError, DataError
 from dl101.signal.cqt import HcqtConfig, cqt, hcqt, hcqt_plan
 from dl101.signal.feature import waveform
-
-RATE = 22050
-
-
-def tone(frequency_hz: float, duration_s: float, amplitude: float = 1.0) -> np.ndarray:
-    t = np.arange(int(duration_s * RATE)) / RATE
-    return (amplitude * np.sin(2 * np.pi * frequency_hz * t)).astype(np.float32)
-
-
-def music(duration_s: float, seed: int = 0) -> np.ndarray:
-    """Four voices of decaying notes with harmonics and vibrato, over a little noise."""
-    rng = np.random.default_rng(seed)
-    n = int(duration_s * RATE)
-    mix = 0.003 * rng.standard_normal(n)
-    for _ in range(4):
-        start = 0
-        while start < n:
-            stop = min(n, start + int(rng.uniform(0.2, 1.2) * RATE))
-            t = np.arange(stop - start) / RATE
-            midi = rng.integers(36, 84) + 0.1 * rng.normal() + 0.2 * np.sin(2 * np.pi * 5.5 * t)
-            f0_hz = 440 * 2 ** ((midi - 69) / 12)
-            phase = 2 * np.pi * np.cumsum(f0_hz) / RATE
-            envelope = np.minimum(1, t / 0.01) * np.exp(-t * rng.uniform(1, 4))
-            for h in range(1, 12):
-                if f0_hz.max() * h < 10000:
-                    mix[start:stop] += envelope * np.sin(h * phase + rng.uniform(0, 6)) / h
-            start = stop
-    return (mix / np.abs(mix).max()).astype(np.float32)
+from tests.signal.sounds import RATE, music, tone
 
 
 def librosa_hcqt(audio: np.ndarray, config: HcqtConfig) -> np.ndarray:

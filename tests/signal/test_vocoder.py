@@ -11,33 +11,22 @@ from dl101.signal import vocoder
 from dl101.signal.stft import stft
 from dl101.signal.waveforms import level_dbfs
 from dl101.units import hz_to_midi
-
-RATE = 22050
-
-
-def tone(frequency_hz: float, duration_s: float = 2.0) -> np.ndarray:
-    time_s = np.arange(round(duration_s * RATE)) / RATE
-    return (0.3 * np.sin(2 * np.pi * frequency_hz * time_s)).astype(np.float32)
+from tests.signal.sounds import RATE, pitch_of, rising_noise, tone
 
 
-def pitch_of(audio: np.ndarray) -> float:
-    """Return the MIDI number of the strongest frequency, from the middle of a sound."""
-    middle = audio[audio.size // 5 : -audio.size // 4]
-    size = 1 << 21
-    spectrum = np.abs(np.fft.rfft(middle * np.hanning(middle.size), size))
-    return float(hz_to_midi(spectrum.argmax() * RATE / size))
+def soft(frequency_hz: float, duration_s: float = 2.0) -> np.ndarray:
+    return tone(frequency_hz, duration_s, 0.3)
 
 
 @pytest.fixture(scope="module")
 def music() -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return (rng.standard_normal(RATE) * np.linspace(0.01, 0.1, RATE)).astype(np.float32)
+    return rising_noise()
 
 
 @pytest.mark.parametrize("semitones", [-12.0, -5.0, -0.3, 0.0, 1.0, 7.0])
 @pytest.mark.parametrize("frequency_hz", [110.0, 1000.0])
 def test_a_tone_moves_by_the_right_number_of_cents(semitones, frequency_hz):
-    sound = tone(frequency_hz)
+    sound = soft(frequency_hz)
     shifted = vocoder.pitch_shift(sound, semitones)
     assert shifted.shape == sound.shape
     cents = 100 * (pitch_of(shifted) - hz_to_midi(frequency_hz))
@@ -48,7 +37,7 @@ def test_a_tone_moves_by_the_right_number_of_cents(semitones, frequency_hz):
 
 @pytest.mark.parametrize("stretch", [0.5, 0.9, 1.0, 1.3, 2.0])
 def test_stretching_changes_length_and_not_pitch(stretch):
-    sound = tone(330.0)
+    sound = soft(330.0)
     stretched = vocoder.time_stretch(sound, stretch)
     assert stretched.size == round(sound.size * stretch)
     assert 100 * (pitch_of(stretched) - hz_to_midi(330.0)) == pytest.approx(0.0, abs=1.0)
@@ -88,7 +77,7 @@ def test_the_vocoder_at_its_own_places_changes_nothing(music):
 
 def test_locked_phases_keep_a_sum_of_tones_together():
     """The spectrum of what comes out is nearer to the magnitudes that were asked for."""
-    chord = tone(220.0) + tone(277.2) + tone(331.7)
+    chord = soft(220.0) + soft(277.2) + soft(331.7)
     chord *= np.linspace(1, 0.2, chord.size, dtype=np.float32)
     error = {}
     for locked in (False, True):
@@ -103,7 +92,7 @@ def test_locked_phases_keep_a_sum_of_tones_together():
 
 @pytest.mark.parametrize("stretch", [0.8, 1.25])
 def test_another_speed_moves_pitch_and_time(stretch):
-    sound = vocoder.change_speed(tone(440.0), stretch)
+    sound = vocoder.change_speed(soft(440.0), stretch)
     assert sound.size == round(2 * RATE * stretch)
     assert pitch_of(sound) - 69 == pytest.approx(-12 * np.log2(stretch), abs=0.01)
 
