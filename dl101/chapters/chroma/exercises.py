@@ -272,7 +272,7 @@ TUNING = Function(
     right=_a4_hz,
     cases=lambda: [_peaks(i, cents) for i, cents in enumerate((32.0, -24.0, 46.0, -47.0))],
     returns="one frequency in Hz",
-    rtol=0.0013,  # about 2 cents
+    rtol=0.0003,  # half a cent: a scale that is linear in hertz is further off
     mistakes={
         "The wrong direction: the peaks of a sharp recording lie above the grid, and its A4 lies "
         "above 440 Hz with them. You lower it (or divide where you should multiply).": (
