@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dl101 import units
 from dl101.errors import DataError
+from dl101.evaluation.results import mean_over_tracks
 from dl101.targets import (
     PitchAxis,
     checked_notes,
@@ -302,15 +303,6 @@ def _through_hz(series: PitchSeries) -> NDArray[np.float64]:
     A pitch comes back changed by some 1e-14: enough to decide at exactly half a semitone.
     """
     return units.hz_to_midi(units.midi_to_hz(series.pitches_midi))
-
-
-def mean_over_tracks(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean of each score over tracks: a long track weighs no more than a short one."""
-    if not scores:
-        raise DataError(
-            "mean over tracks", got="no track", expected="at least one", hint="check the split"
-        )
-    return {name: float(np.mean([track[name] for track in scores])) for name in scores[0]}
 
 
 def threshold_curve(

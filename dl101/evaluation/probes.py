@@ -339,7 +339,7 @@ def _pitch(corpus: Corpus, task: Task) -> Iterable[ProbeScores]:
             truth = _pitch_truth(entry, task.field, times_s)
             if np.isfinite(truth).any():
                 scores.append(pitch.pitch_accuracy(truth, hz_to_midi(curve)))
-    yield ProbeScores("yin", multi_pitch.mean_over_tracks(scores), len(scores), "audio")
+    yield ProbeScores("yin", results.mean_over_tracks(scores), len(scores), "audio")
 
 
 def _pitch_truth(entry: pyjama.Entry, name: str, times_s: NDArray) -> NDArray[np.float64]:

@@ -217,6 +217,15 @@ def summarise(records: Sequence[Record], metrics: Sequence[str]) -> list[dict[st
     return rows
 
 
+def mean_over_tracks(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each score over tracks: a long track weighs no more than a short one."""
+    if not scores:
+        raise DataError(
+            "mean over tracks", got="no track", expected="at least one", hint="check the split"
+        )
+    return {name: float(np.mean([track[name] for track in scores])) for name in scores[0]}
+
+
 class Measured:
     """The records of one experiment, asked by variant and metric: what tables and sentences need.
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from dl101 import config, systems
 from dl101.data import source
 from dl101.errors import ConfigError, did_you_mean
@@ -36,8 +34,7 @@ class Evaluation:
     @property
     def mean(self) -> dict[str, float]:
         """Return the mean of each score over the tracks, so that a long track weighs no more."""
-        rows = list(self.scores.values())
-        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        return results.mean_over_tracks(list(self.scores.values()))
 
 
 @dataclass(frozen=True)
