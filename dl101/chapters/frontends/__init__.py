@@ -1,0 +1,1 @@
+"""What all chapters of the part Front-ends share: their comparison."""

@@ -1,0 +1,1 @@
+"""The chapter on shapes of filters on spectrograms."""
