@@ -516,3 +516,47 @@ WRONG |= {
         "has an accuracy of": lambda p, t, c: c[1 + int(p.mean() > 0.2)],
     },
 }
+
+# ---- sample_level ------------------------------------------------------------------------------
+
+
+def depth_by_recursion(duration_s, sample_rate, m):
+    wanted = round(duration_s * sample_rate)
+    if wanted <= m:
+        return 0, m
+    blocks, samples = depth_by_recursion(-(-wanted // m), 1, m)
+    return blocks + 1, samples * m
+
+
+def excited_by_einsum(x, w1, b1, w2, b2):
+    z = np.einsum("ct->c", x) / x.shape[1]
+    hidden = np.einsum("hc,c->h", w1, z) + b1
+    gates = 0.5 * (1 + np.tanh((w2 @ np.where(hidden > 0, hidden, 0) + b2) / 2))
+    return np.diag(gates) @ x
+
+
+def step_by_norms(x, gradient, step):
+    """A ratio of norms is a ratio of RMS."""
+    length = np.linalg.norm(gradient)
+    if length == 0:
+        return x
+    y = x + step * np.linalg.norm(x) * gradient / length
+    return y * np.linalg.norm(x) / np.linalg.norm(y)
+
+
+RIGHT |= {
+    "sample_level.1": (depth_by_recursion,),
+    "sample_level.2": (excited_by_einsum,),
+    "sample_level.3": (step_by_norms,),
+}
+WRONG |= {
+    "sample_level.1": {
+        "until the excerpt fits": lambda duration_s, sample_rate, m: (9, m**10),
+    },
+    "sample_level.2": {
+        "then scale x": lambda x, w1, b1, w2, b2: x * x.mean(),
+    },
+    "sample_level.3": {
+        "restore the RMS of x": lambda x, gradient, step: x * (1 + step),
+    },
+}
