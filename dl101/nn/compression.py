@@ -151,7 +151,7 @@ def smooth(x: Tensor, smoothing: Tensor) -> Tensor:
     s = smoothing[:, None]
     decay = 1 - s
     n_frames, step = x.shape[-1], 1
-    is_first = F.pad(x.new_ones(1), (0, n_frames - 1))
+    is_first = F.pad(torch.ones(1, dtype=x.dtype, device=x.device), (0, n_frames - 1))
     mean = (s + decay * is_first) * x
     while step < n_frames:
         mean = mean + decay * F.pad(mean[..., :-step], (step, 0))
