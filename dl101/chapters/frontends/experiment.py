@@ -21,7 +21,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,12 +33,12 @@ from dl101.data import pair, source
 from dl101.data.embedded import export
 from dl101.data.splits import SIDES, safe_split
 from dl101.evaluation import probe_features, probe_models, tagging
-from dl101.nn.frontends import LearnedSpectrogram, MelConv, MultiScaleSpectrogram, SincSpectrogram
 from dl101.nn.compression import log_compress
 from dl101.nn.convolutional import DilatedFrontend
-from dl101.nn.leaf import Leaf
+from dl101.nn.frontends import LearnedSpectrogram, MelConv, MultiScaleSpectrogram
+from dl101.nn.leaf import Leaf, SincSpectrogram
 from dl101.nn.sample_level import SampleLevelFrontend
-from dl101.nn.shapes import HarmonicFrontend, ShapedConvs, SquareConvs
+from dl101.nn.shapes import HarmonicFrontend, ShapedConvs, SquareConvs, musicnn_shapes
 from dl101.nn.spectra import HCQT, LogMel
 from dl101.progress import progress as progress_bar
 from dl101.signal import waveforms
@@ -50,8 +49,8 @@ from dl101.training.loop import minimise
 
 SAMPLE_RATE = 11_025
 HOP, WINDOW = 256, 512  # samples: 23 ms and 46 ms
-N_CHANNELS = 64  # that a front-end puts out, where it can be chosen
-N_BANDS = 64  # of the mel spectrogram
+STRIDE = 4  # samples, of filters whose power is averaged over a hop
+N_CHANNELS = N_BANDS = 40  # that a front-end puts out, about; and of the mel spectrogram
 CQT = HcqtConfig(
     harmonics=(1,), bins_per_semitone=1, n_octaves=7, hop_samples=HOP, sample_rate=SAMPLE_RATE
 )
@@ -98,7 +97,7 @@ FULL_TASKS: Mapping[str, Task] = {
 class Budget:
     """How all networks are trained: AdamW whose rate rises and falls once, ``n_steps`` in all."""
 
-    n_steps: int = 240
+    n_steps: int = 200
     batch_size: int = 16
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
@@ -123,9 +122,65 @@ class FrontEnd:
     build: Callable[[], nn.Module]
 
 
+_FRAMES_PER_SECOND = SAMPLE_RATE / HOP
+_SHAPES = musicnn_shapes(N_BANDS, width=0.1, frames_per_second=_FRAMES_PER_SECOND)
+
+
+def _mel_conv(*, trainable: bool) -> nn.Module:
+    return MelConv(
+        SAMPLE_RATE,
+        n_bands=N_BANDS,
+        window_samples=WINDOW,
+        hop_samples=HOP,
+        trainable=trainable,
+    )
+
+
 FRONT_ENDS: Mapping[str, FrontEnd] = {
     "log-mel": FrontEnd("log-mel", Bands),
     "CQT": FrontEnd("CQT", Bands),
+    "mel as Conv1d": FrontEnd("waveform", partial(_mel_conv, trainable=False)),
+    "mel as Conv1d, trained": FrontEnd("waveform", partial(_mel_conv, trainable=True)),
+    "Conv1d": FrontEnd("waveform", partial(LearnedSpectrogram, N_CHANNELS, WINDOW, HOP)),
+    "Conv1d, three windows": FrontEnd(
+        "waveform", partial(MultiScaleSpectrogram, 13, (WINDOW // 4, WINDOW, 4 * WINDOW), HOP)
+    ),
+    "dilated": FrontEnd("waveform", partial(DilatedFrontend, N_CHANNELS, HOP, channels=24)),
+    "SincNet": FrontEnd(
+        "waveform",
+        partial(
+            SincSpectrogram,
+            N_CHANNELS,
+            251,
+            sample_rate=SAMPLE_RATE,
+            hop_samples=HOP,
+            stride=STRIDE,
+        ),
+    ),
+    "LEAF": FrontEnd(
+        "waveform",
+        partial(Leaf, SAMPLE_RATE, n_filters=N_CHANNELS, hop_samples=HOP, stride=STRIDE),
+    ),
+    "sample level": FrontEnd("waveform", partial(SampleLevelFrontend, N_CHANNELS)),
+    "many shapes": FrontEnd(
+        "log-mel",
+        partial(ShapedConvs, N_BANDS, vertical=_SHAPES[0], horizontal=_SHAPES[1]),
+    ),
+    "harmonic filters": FrontEnd(
+        "waveform",
+        partial(
+            HarmonicFrontend,
+            sample_rate=SAMPLE_RATE,
+            window_samples=2 * WINDOW,
+            hop_samples=HOP,
+            n_harmonics=5,
+            n_bands=N_BANDS,
+            lowest_hz=65.4,
+            bands_per_octave=10,
+            n_layers=4,
+        ),
+    ),
+    "square kernels": FrontEnd("log-mel", partial(SquareConvs, N_BANDS, channels=20, n_layers=4)),
 }
 
 
@@ -139,7 +194,7 @@ class LogCqt(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cqt = HCQT(CQT)
+        self.cqt = HCQT(CQT, n_samples=3 * SAMPLE_RATE)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Return log(1 + 10,000 x) of the powers."""
