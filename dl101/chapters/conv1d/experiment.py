@@ -175,11 +175,11 @@ def train_one(
     *,
     seed: int = 0,
     epochs: int = EPOCHS,
-    watch: Callable[[nn.Module], None] | None = None,
+    watch: Callable[[nn.Module], object] = lambda network: None,
 ) -> OctaveNet:
-    """Train a network on items of one length; ``watch`` is called with it after each epoch.
+    """Train a network on items of one length; ``watch`` is called with it at the start and after each epoch.
 
-    What does not learn is computed once.
+    A front-end that does not learn is computed once.
     """
     torch.manual_seed(seed)
     network = OctaveNet(front_end(variant), variant.n_channels)
@@ -193,10 +193,10 @@ def train_one(
     y, y_known = (torch.from_numpy(sides[s].labels) for s in ("train", "validation"))
 
     def validation_loss() -> Tensor:
-        if watch is not None:
-            watch(network)
+        watch(network)
         return functional.cross_entropy(part(known), y_known)
 
+    watch(network)
     optimiser = torch.optim.Adam(part.parameters(), lr=LEARNING_RATE)
     steps = epochs * -(-len(x) // BATCH_SIZE)
     minimise(
