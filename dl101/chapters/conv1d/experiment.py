@@ -177,9 +177,10 @@ def train_one(
     epochs: int = EPOCHS,
     watch: Callable[[nn.Module], object] = lambda network: None,
 ) -> OctaveNet:
-    """Train a network on items of one length; ``watch`` is called with it at the start and after each epoch.
+    """Train a network on items of one length.
 
-    A front-end that does not learn is computed once.
+    ``watch`` is called with it at the start and after each epoch. A front-end that does not learn
+    is computed once.
     """
     torch.manual_seed(seed)
     network = OctaveNet(front_end(variant), variant.n_channels)
