@@ -86,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     experiment.add_argument("--seed", type=int, nargs="+", default=[0], help="one run for each")
     experiment.add_argument("--tracks", type=int, help="size of its corpus (default: its own)")
     experiment.add_argument("--results", type=Path, help="add the results to this JSON file")
+    experiment.add_argument(
+        "--resume", action="store_true", help="leave out what the results file already has"
+    )
     experiment.set_defaults(run=_experiment)
 
     train = commands.add_parser("train", help="train a system, score it, record the result")
@@ -211,12 +214,22 @@ def _experiment(options: argparse.Namespace) -> None:
     if options.name is None:
         print("\n".join(comparison.names()))
         return
+    if options.resume and not options.results:
+        raise ConfigError(
+            "dl101 experiment --resume",
+            got="no --results",
+            expected="the file that has the results so far",
+            hint="add --results FILE",
+        )
     _check_results(options)
     for seed in options.seed:
         words = ["dl101", "experiment", options.name, "--seed", str(seed)]
         words += ["--tracks", str(options.tracks)] if options.tracks is not None else []
         words += ["--results", str(options.results)] if options.results else []
-        for found in comparison.run(options.name, seed=seed, n_tracks=options.tracks):
+        asked = {"seed": seed, "n_tracks": options.tracks}
+        if options.resume:
+            asked["done"] = comparison.measured_before(options.name, options.results, **asked)
+        for found in comparison.run(options.name, **asked):
             scores = "  ".join(f"{key} {value:.3f}" for key, value in found.metrics.items())
             print(f"seed {seed}  {found.variant:28} {scores}")
             if options.results:

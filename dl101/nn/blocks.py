@@ -1,8 +1,8 @@
-"""Convolutional blocks: "same" convolution, depthwise-separable, residual, ConvNeXt and temporal.
+"""Blocks on images: "same" convolution, depthwise-separable, residual and ConvNeXt.
 
-Shapes: images are (batch, channel, height, width), where height is frequency and width is time;
-sequences are (batch, channel, time). Every block keeps the height, width or time of its input
-unless it says otherwise. Each block is written from the paper that its docstring names.
+Shapes: (batch, channel, height, width), where height is frequency and width is time. Every block
+keeps height and width unless it says otherwise. Each is written from the paper that its docstring
+names. Convolutions along time are in :mod:`dl101.nn.convolutional`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
 
 from dl101.errors import ConfigError
 
@@ -237,98 +236,3 @@ class ConvNeXtBlock(nn.Module):
         y = self.depthwise(x).permute(0, 2, 3, 1)  # (batch, F, T, channels)
         y = self.contract(F.gelu(self.expand(self.norm(y))))
         return x + self.drop(y.permute(0, 3, 1, 2))
-
-
-class CausalConv1d(nn.Module):
-    """Dilated, weight-normalised convolution that sees the present and the past only.
-
-    Zeros stand for the (kernel_size - 1) * dilation samples before the first one. The weights are
-    drawn from N(0, 0.01) *before* they are split into length and direction (Salimans and Kingma
-    2016), so the split keeps them.
-    """
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, *, dilation: int = 1
-    ) -> None:
-        super().__init__()
-        conv = nn.Conv1d(in_channels, out_channels, kernel_size, dilation=dilation)
-        nn.init.normal_(conv.weight, std=0.01)
-        self.conv = parametrizations.weight_norm(conv)
-        self.past_samples = (kernel_size - 1) * dilation
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, in_channels, T) to (batch, out_channels, T)."""
-        return self.conv(F.pad(x, (self.past_samples, 0)))
-
-
-class TemporalBlock(nn.Module):
-    """Residual block of two causal dilated convolutions (Bai et al. 2018, Fig. 1b).
-
-    Each convolution is followed by ReLU and dropout. Where the number of channels changes, a 1x1
-    convolution brings the input to the new number; it keeps PyTorch's initialisation: with
-    N(0, 0.01), as for the other weights, every widening level would shrink its input a hundredfold.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        *,
-        dilation: int = 1,
-        dropout: float = 0.2,
-    ) -> None:
-        super().__init__()
-        self.residual = nn.Sequential(
-            CausalConv1d(in_channels, out_channels, kernel_size, dilation=dilation),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            CausalConv1d(out_channels, out_channels, kernel_size, dilation=dilation),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-        )
-        changes = in_channels != out_channels
-        self.shortcut = nn.Conv1d(in_channels, out_channels, 1) if changes else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, in_channels, T) to (batch, out_channels, T)."""
-        return F.relu(self.shortcut(x) + self.residual(x))
-
-
-class TemporalConvNet(nn.Sequential):
-    """Stack of temporal blocks whose dilation doubles at each level (Bai et al. 2018).
-
-    Level i (from 0) has dilation 2**i, so the output at t depends on the input from
-    t - 2 * (kernel_size - 1) * (2**levels - 1) to t, and on nothing after t.
-
-    Parameters
-    ----------
-    in_channels
-        Channels of the input.
-    channels
-        Output channels of each level.
-    kernel_size, dropout
-        Of every convolution.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        channels: Sequence[int],
-        *,
-        kernel_size: int = 2,
-        dropout: float = 0.2,
-    ) -> None:
-        widths = [in_channels, *channels]
-        super().__init__(
-            *(
-                TemporalBlock(
-                    widths[level],
-                    widths[level + 1],
-                    kernel_size,
-                    dilation=2**level,
-                    dropout=dropout,
-                )
-                for level in range(len(channels))
-            )
-        )

@@ -48,9 +48,9 @@ from dl101.nn.blocks import (
     ConvNeXtBlock,
     DepthwiseSeparableConv2d,
     ResidualBlock2d,
-    TemporalConvNet,
     conv2d,
 )
+from dl101.nn.convolutional import TemporalConvNet
 from dl101.nn.frontends import SincConv
 from dl101.nn.pooling import AttentionPool, AutoPool, AutoPoolSplit
 

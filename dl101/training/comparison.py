@@ -10,8 +10,9 @@ the chapter shows the file.
 from __future__ import annotations
 
 import importlib
+import inspect
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain
@@ -127,7 +128,12 @@ class Comparison(Generic[Data, Variant, Trained]):
     prefix: str = ""
 
     def run(
-        self, seed: int, n_tracks: int | None = None, *, data: Data | None = None
+        self,
+        seed: int,
+        n_tracks: int | None = None,
+        *,
+        data: Data | None = None,
+        done: Collection[str] = (),
     ) -> Iterator[Measurement]:
         """Score the baselines, then train and score every variant.
 
@@ -139,7 +145,12 @@ class Comparison(Generic[Data, Variant, Trained]):
             Of the corpus; by default the usual number.
         data
             What ``load`` would return, where two comparisons share it.
+        done
+            Names of measurements that are left out, because an earlier run has made them.
         """
+        names = [self.prefix + name for name in (*self.baselines, *self.variants)]
+        if all(name in done for name in names):
+            return
         n_tracks = n_tracks or self.n_tracks
         if data is None:
             data = self.load(seed=seed, n_tracks=n_tracks, progress=True)
@@ -147,11 +158,15 @@ class Comparison(Generic[Data, Variant, Trained]):
             Measurement, n_items=self.n_items(data), corpus=self.corpus, n_tracks=n_tracks
         )
         for name, baseline in self.baselines.items():
+            if self.prefix + name in done:
+                continue
             start = time.perf_counter()
             metrics = baseline(data)
             spent_s = time.perf_counter() - start
             yield measurement(self.prefix + name, metrics, wall_time_s=spent_s)
         for name, variant in self.variants.items():
+            if self.prefix + name in done:
+                continue
             start = time.perf_counter()
             trained = self.train(variant, data, seed=seed)
             metrics = self.score(trained, variant, data)
@@ -220,13 +235,42 @@ def names() -> tuple[str, ...]:
     )
 
 
-def run(name: str, *, seed: int = 0, n_tracks: int | None = None) -> Iterator[Measurement]:
-    """Run an experiment, variant by variant.
+def measured_before(
+    name: str, path: Path | str, *, seed: int = 0, n_tracks: int | None = None
+) -> set[str]:
+    """Return the variants of which a results file has the record that a run would make.
+
+    That is: of this experiment and seed, on the same version of the corpus and, if ``n_tracks`` is
+    given, on as many tracks. What it trained with is not looked at: a changed setting needs a run
+    from the beginning.
+    """
+    if not Path(path).exists():
+        return set()
+
+    def is_current(data: Mapping[str, Any]) -> bool:
+        same_size = n_tracks is None or data.get("n_tracks", n_tracks) == n_tracks
+        known = data["dataset"] in export.CORPORA
+        return same_size and (
+            not known or data.get("version") == export.corpus_version(data["dataset"])
+        )
+
+    return {
+        record.variant
+        for record in results.load(path)
+        if record.experiment == name and record.seed == seed and is_current(record.data)
+    }
+
+
+def run(
+    name: str, *, seed: int = 0, n_tracks: int | None = None, done: Collection[str] | None = None
+) -> Iterator[Measurement]:
+    """Run an experiment, variant by variant; ``done`` are variants to leave out.
 
     Raises
     ------
     ConfigError
-        If there is no such experiment, or no such seed or number of tracks.
+        If there is no such experiment, or no such seed or number of tracks; or if variants are to
+        be left out of an experiment that always runs as a whole.
     """
     if name not in names():
         raise ConfigError(
@@ -237,9 +281,18 @@ def run(name: str, *, seed: int = 0, n_tracks: int | None = None) -> Iterator[Me
         )
     checked(Seed, seed, "seed")
     checked(TrackCount | None, n_tracks, "n_tracks")
-    yield from importlib.import_module(f"dl101.chapters.{name}.experiment").run(
-        seed, n_tracks=n_tracks
-    )
+    experiment = importlib.import_module(f"dl101.chapters.{name}.experiment")
+    if done is None:
+        yield from experiment.run(seed, n_tracks=n_tracks)
+        return
+    if "done" not in inspect.signature(experiment.run).parameters:
+        raise ConfigError(
+            f"dl101 experiment {name} --resume",
+            got="an experiment that runs as a whole",
+            expected="one whose variants can be measured one by one",
+            hint="run it without --resume",
+        )
+    yield from experiment.run(seed, n_tracks=n_tracks, done=done)
 
 
 def as_record(name: str, measured: Measurement, *, seed: int, command: str) -> results.Record:

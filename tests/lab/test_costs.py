@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from dl101.lab.costs import layer_costs
-from dl101.nn.blocks import TemporalConvNet
+from dl101.nn.convolutional import TemporalConvNet
 from dl101.nn.frontends import SincConv
 
 

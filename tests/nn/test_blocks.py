@@ -11,14 +11,11 @@ from torch import nn
 
 from dl101.errors import ConfigError
 from dl101.nn.blocks import (
-    CausalConv1d,
     ConvNeXtBlock,
     DepthwiseSeparableConv2d,
     ResidualBlock2d,
     SameConv2d,
     StochasticDepth,
-    TemporalBlock,
-    TemporalConvNet,
     conv2d,
 )
 
@@ -145,51 +142,3 @@ def test_stochastic_depth_drops_whole_examples_and_keeps_the_mean():
     assert torch.equal(drop.eval()(x), x)
     with pytest.raises(ConfigError):
         StochasticDepth(1.0)
-
-
-def test_causal_convolution_equals_its_sum():
-    conv = CausalConv1d(1, 1, 3, dilation=2)
-    x = torch.randn(1, 1, 20)
-    w, b = conv.conv.weight.flatten(), conv.conv.bias
-    expected = b + w[2] * x[..., 9] + w[1] * x[..., 7] + w[0] * x[..., 5]
-    torch.testing.assert_close(conv(x)[..., 9], expected)
-    torch.testing.assert_close(conv(x)[..., 0], b + w[2] * x[..., 0])
-
-
-@pytest.mark.parametrize("kernel", [1, 2, 3])
-def test_temporal_network_is_causal_and_as_long_as_its_reach(kernel):
-    net = TemporalConvNet(1, [4, 8, 3], kernel_size=kernel).eval()
-    for module in net.modules():  # larger weights, so that the far past is visible
-        if isinstance(module, CausalConv1d):
-            with torch.no_grad():
-                module.conv.weight = module.conv.weight.detach().abs() + 0.3
-    x = torch.rand(1, 1, 60, requires_grad=True)
-    y = net(x)
-    assert y.shape == (1, 3, 60)
-    (gradient,) = torch.autograd.grad(y[..., 40].sum(), x)
-    seen = gradient.flatten().nonzero().flatten().tolist()
-    reach = 2 * (kernel - 1) * (2**3 - 1)
-    assert max(seen) == 40 and min(seen) == 40 - reach
-
-
-def test_temporal_block_keeps_its_initialisation():
-    """Weight normalisation must not undo it (as setting .weight.data on a hooked layer does)."""
-    block = TemporalBlock(64, 64, 3)
-    convolutions = [m for m in block.modules() if isinstance(m, CausalConv1d)]
-    for conv in convolutions:
-        conv(torch.zeros(1, 64, 5))
-        assert conv.conv.weight.std().item() == pytest.approx(0.01, rel=0.05)
-    assert len(convolutions) == 2
-    assert isinstance(block.shortcut, nn.Identity)
-
-
-def test_temporal_network_does_not_silence_its_input():
-    """Projections drawn from N(0, 0.01) would shrink the signal a hundredfold at each level."""
-    y = TemporalConvNet(1, [4, 8, 16, 32]).eval()(torch.randn(8, 1, 500))
-    assert y.std() > 0.01
-
-
-def test_temporal_network_trains_all_its_weights():
-    net = TemporalConvNet(1, [4, 8], dropout=0.0)
-    net(torch.randn(4, 1, 50)).square().sum().backward()
-    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in net.parameters())

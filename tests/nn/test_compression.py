@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dl101.errors import ConfigError
-from dl101.nn.compression import FixedLog, LearnedLog
+from dl101.nn.compression import PCEN, FixedLog, LearnedLog, smooth
 
 X = torch.tensor([0.0, 1e-6, 1e-3, 0.5, 30.0, 900.0], dtype=torch.float64)
 
@@ -105,3 +105,67 @@ def test_constants_that_are_not_positive_are_refused(make) -> None:
 def test_a_negative_strength_is_refused() -> None:
     with pytest.raises(ConfigError, match="not negative"):
         FixedLog(-1.0)
+
+
+# ---- PCEN ---------------------------------------------------------------------------------------
+
+
+def powers(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) ** 8
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 64, 65, 1000])
+def test_running_mean_is_the_recursion(n_frames: int) -> None:
+    x, s = powers(2, 3, n_frames), torch.tensor([0.04, 0.5, 1.0], dtype=torch.float64)
+    mean = [x[..., 0]]
+    for t in range(1, n_frames):
+        mean.append((1 - s) * mean[-1] + s * x[..., t])
+    torch.testing.assert_close(smooth(x, s), torch.stack(mean, dim=-1), rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "delta", "root", "s"), [(0.96, 2.0, 2.0, 0.04), (0.8, 10.0, 4.0, 0.2)]
+)
+def test_pcen_equals_librosas(alpha: float, delta: float, root: float, s: float) -> None:
+    librosa = pytest.importorskip("librosa")
+    x = powers(5, 300)
+    layer = PCEN(5, alpha=alpha, delta=delta, root=root, smoothing=s, floor=1e-6).double()
+    constants = {"gain": alpha, "bias": delta, "power": 1 / root, "b": s, "eps": 1e-6}
+    # librosa starts from a mean of 1 unless it is told: as if x[0] had lasted for ever
+    expected = librosa.pcen(x.numpy(), zi=(1 - s) * x[:, :1].numpy(), **constants)
+    torch.testing.assert_close(layer(x).detach(), torch.from_numpy(expected), rtol=1e-5, atol=1e-7)
+
+
+def test_pcen_forgets_a_gain() -> None:
+    x = powers(4, 200)
+    layer = PCEN(4, alpha=1.0, floor=1e-12).double()
+    torch.testing.assert_close(layer(1000 * x), layer(x), rtol=1e-6, atol=1e-6)
+    kept = PCEN(4, alpha=0.0).double()
+    assert (kept(1000 * x) - kept(x)).mean() > 1
+
+
+def test_pcen_keeps_its_constants_in_range_and_learns_them() -> None:
+    layer = PCEN(2).double()
+    with torch.no_grad():
+        layer.alpha.copy_(torch.tensor([2.0, 0.5]))
+        layer.delta.copy_(torch.tensor([-3.0, 0.5]))
+        layer.root.copy_(torch.tensor([0.1, 3.0]))
+        layer.smoothing.copy_(torch.tensor([7.0, -1.0]))
+    held = layer.constants()
+    assert held["alpha"].tolist() == [1.0, 0.5]
+    assert held["delta"].tolist() == pytest.approx([1e-3, 0.5])
+    assert held["root"].tolist() == [1.0, 3.0]
+    assert held["smoothing"].tolist() == pytest.approx([1.0, 1e-3])
+    y = layer(powers(3, 2, 50))
+    assert y.isfinite().all()
+    y.sum().backward()
+    assert layer.delta.grad[1] != 0  # with a root of 1 delta is added and taken off again
+    assert all((p.grad != 0).all() for p in (layer.alpha, layer.root, layer.smoothing))
+    assert layer(torch.zeros(1, 2, 50, dtype=torch.float64)).abs().max() == 0
+
+
+def test_pcen_in_half_precision() -> None:
+    x = powers(3, 4, 60).float()
+    layer = PCEN(4)
+    assert layer(x.half()).dtype == torch.float32
+    torch.testing.assert_close(layer(x.half()), layer(x.half().float()))
