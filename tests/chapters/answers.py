@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import scipy.fft
 import scipy.signal
+import torch
 
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
@@ -185,6 +186,39 @@ WRONG |= {
         "deviation 0": normalised(0, 0),
         "training side": lambda a, b: normalised(1e-4, 0)(a, b)[::-1],
         "should be": lambda a, b: (a, b),
+    },
+}
+
+# ---- dilated -----------------------------------------------------------------------------------
+
+
+def field_from_the_output(kernels, dilations, strides):
+    field = 1
+    for k, d, s in zip(kernels[::-1], dilations[::-1], strides[::-1], strict=True):
+        field = (field - 1) * s + (k - 1) * d + 1
+    return field
+
+
+def stream_by_torch(x, past, weight, dilation):
+    joined = torch.cat([torch.as_tensor(past), torch.as_tensor(x)], dim=1)
+    y = torch.nn.functional.conv1d(joined[None], torch.as_tensor(weight), dilation=dilation)[0]
+    return y, joined[:, x.shape[1] :]
+
+
+RIGHT |= {
+    "dilated.1": (field_from_the_output, lambda k, d, s: float(field_from_the_output(k, d, s))),
+    "dilated.2": (
+        lambda k, n: tuple(k**i for i in range(20) if i == 0 or k**i < n),
+        lambda k, n: np.array([k**i for i in range(20) if i == 0 or k**i < n]),
+    ),
+    "dilated.3": (stream_by_torch,),
+}
+WRONG |= {
+    "dilated.1": {"you say 9": lambda k, d, s: len(k) + 8},
+    "dilated.2": {"you say 2": lambda k, n: [2 * d for d in RIGHT["dilated.2"][0](k, n)]},
+    "dilated.3": {
+        "should be": lambda x, p, w, d: (stream_by_torch(x, p, w, d)[0] + 1, p),
+        "two arrays": lambda x, p, w, d: stream_by_torch(x, p, w, d)[0],
     },
 }
 
