@@ -12,11 +12,15 @@ and one linear layer. The training side is never transposed.
 and ``accuracy_known`` that of the validation side (other music by instruments heard in training; it
 also chose the epoch). ``..._transposed`` are the means of the same tracks three semitones up and
 three down.
+
+The harmonic variants start from power spectra, (513, frames): the library's harmonic filters with
+three bandwidths to start from, and a stack of 3x3 filters over four harmonics. Their
+``bandwidth_hz`` is that of a filter at 1 kHz after training, ``bandwidth_before_hz`` that before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,9 +30,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dl101.nn.shapes import Shape, ShapedConvs, SquareConvs
+from dl101.nn.compression import FixedLog
+from dl101.nn.shapes import HarmonicFilters, Shape, ShapedConvs, SquareConvs
 from dl101.signal.cqt import HcqtConfig, cqt
-from dl101.training.comparison import Comparison
+from dl101.signal.stft import stft, window
+from dl101.training.comparison import Comparison, Measurement
 from dl101.training.examples import (
     Examples,
     load_examples,
@@ -37,6 +43,7 @@ from dl101.training.examples import (
     train_network,
 )
 from dl101.training.fit import TrainingConfig
+from dl101.training.loop import minimise
 
 CORPUS, LABEL, N_TRACKS = "instruments", "instrument", 432
 CQT = HcqtConfig((1,), bins_per_semitone=1, n_octaves=8, f_min_hz=32.703, hop_samples=2048)
@@ -184,4 +191,133 @@ COMPARISON = Comparison(
     score=score,
     describe=describe,
 )
-run = COMPARISON.run
+
+# ---- harmonic filters ---------------------------------------------------------------------------
+WINDOW_SAMPLES, SAMPLE_RATE = 1024, 22050
+HARMONIC_EPOCHS, PACE = 12, 0.03  # PACE: rate of learning of the three numbers of the filters
+
+
+@dataclass(frozen=True)
+class Harmonic:
+    """Harmonic filters: where their Q starts. The bandwidth is divided by it."""
+
+    q: float
+
+
+HARMONIC_VARIANTS: Mapping[str, Harmonic] = {
+    f"harmonic, Q = {q:g}": Harmonic(q) for q in (0.5, 2.0, 8.0)
+}
+
+
+def powers(audio: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
+    """Return the power spectrogram, (513, frames); a sine of amplitude 1 has power 1."""
+    spectrum = stft(audio, window_samples=WINDOW_SAMPLES, hop_samples=CQT.hop_samples)
+    return (np.abs(spectrum) * 2 / window("hann", WINDOW_SAMPLES).sum()) ** 2
+
+
+def load_powers(*, seed: int = 0, n_tracks: int = N_TRACKS, progress: bool = True) -> Data:
+    """Return the power spectrograms by side, and the names of the instruments."""
+    return load_examples(CORPUS, LABEL, powers, n_tracks=n_tracks, seed=seed, progress=progress)
+
+
+class HarmonicTensor(nn.Module):
+    """Harmonic filters, logarithm, one mean and deviation for each harmonic."""
+
+    def __init__(self, q: float) -> None:
+        super().__init__()
+        self.filters = HarmonicFilters(
+            sample_rate=SAMPLE_RATE,
+            window_samples=WINDOW_SAMPLES,
+            n_harmonics=4,
+            n_bands=48,
+            lowest_hz=130.813,
+            q=q,
+        )
+        self.log = FixedLog(1e6)
+        self.norm = nn.BatchNorm2d(4, affine=False)
+        self.convs = SquareConvs(48, channels=12, n_layers=4, in_channels=4)
+        self.out_channels = self.convs.out_channels
+
+    def forward(self, power: Tensor) -> Tensor:
+        """Map (batch, 513, frame) to (batch, channel, frame)."""
+        return self.convs(self.norm(self.log(self.filters(power))))
+
+
+class HarmonicClassifier(Classifier):
+    """:class:`Classifier` on power spectra, (batch, 513, frame) to classes."""
+
+    def __init__(self, q: float, n_classes: int) -> None:
+        super().__init__(HarmonicTensor(q), n_classes)
+        self.norm = nn.Identity()
+
+    def bandwidth_hz(self, frequency_hz: float = 1000.0) -> float:
+        """Return the bandwidth that the equation gives a filter at this frequency."""
+        alpha, beta, q = self.front.filters.constants().tolist()
+        return (alpha * frequency_hz + beta) / q
+
+
+def train_harmonic(
+    variant: Harmonic, data: Data, *, seed: int = 0, progress: bool = False
+) -> HarmonicClassifier:
+    """Train a variant of the harmonic filters on what :func:`load_powers` returned."""
+    torch.manual_seed(seed)
+    network = HarmonicClassifier(variant.q, len(data[1]))
+    (x, y), (x_known, y_known) = (
+        (torch.from_numpy(side.inputs), torch.from_numpy(side.labels))
+        for side in (data[0]["train"], data[0]["validation"])
+    )
+    steps = network.front.filters.steps
+    rest = [p for p in network.parameters() if p is not steps]
+    optimiser = torch.optim.AdamW(
+        [{"params": rest}, {"params": [steps], "lr": PACE, "weight_decay": 0.0}],
+        lr=TRAINING.learning_rate,
+        weight_decay=TRAINING.weight_decay,
+    )
+
+    def batches() -> Sequence[Tensor]:
+        return torch.randperm(len(y)).split(TRAINING.batch_size)
+
+    minimise(
+        network,
+        lambda items: nn.functional.cross_entropy(network(x[items]), y[items]),
+        batches,
+        optimiser,
+        epochs=HARMONIC_EPOCHS,
+        validation_loss=lambda: nn.functional.cross_entropy(network(x_known), y_known),
+        name="harmonic filters",
+        progress=progress,
+    )
+    return network
+
+
+def score_harmonic(network: HarmonicClassifier, variant: Harmonic, data: Data) -> dict[str, float]:
+    """Return the scores of a trained variant; see the module."""
+
+    def found(side: str) -> float:
+        return float(np.mean(predict(network, data[0][side].inputs) == data[0][side].labels))
+
+    return {
+        "accuracy": found("test"),
+        "accuracy_known": found("validation"),
+        "bandwidth_before_hz": HarmonicClassifier(variant.q, 2).bandwidth_hz(),
+        "bandwidth_hz": network.bandwidth_hz(),
+    }
+
+
+HARMONIC_COMPARISON = Comparison(
+    corpus=CORPUS,
+    n_tracks=N_TRACKS,
+    load=load_powers,
+    n_items=lambda data: len(data[0]["test"]),
+    variants=HARMONIC_VARIANTS,
+    train=train_harmonic,
+    score=score_harmonic,
+)
+
+
+def run(
+    seed: int, n_tracks: int | None = None, *, done: Collection[str] = ()
+) -> Iterator[Measurement]:
+    """Measure all shapes, then the harmonic filters."""
+    yield from COMPARISON.run(seed, n_tracks, done=done)
+    yield from HARMONIC_COMPARISON.run(seed, n_tracks, done=done)
