@@ -279,7 +279,7 @@ RIGHT |= {
 WRONG |= {
     "shapes.1": {
         "should be": lambda b, t, n, h, w: ((n, b - h + 1, t), (n, t + 1)),
-        "asked is two tuples": lambda b, t, n, h, w: ((n, t), (n, b - h + 1, t)),
+        "returns a tuple of 2": lambda b, t, n, h, w: ((n, t), (n, b - h + 1, t)),
     },
     "shapes.2": {
         "1 is up) should be": lambda b, h, p, s: (p // s, 0),
