@@ -36,9 +36,9 @@ VERTICAL = Function(
     title="shapes behind vertical filters",
     minutes=8,
     rubric={
-        "positions along frequency: bands - height + 1": 1,
+        "places along frequency: bands - height + 1": 1,
         "the frames are kept": 1,
-        "the maximum removes the positions": 1,
+        "the maximum removes the places": 1,
     },
     right=_vertical(),
     cases=lambda: [
@@ -47,11 +47,11 @@ VERTICAL = Function(
         (40, 33, 8, 12, 4),
         (72, 20, 3, 72, 1),
     ],
-    returns="two tuples of whole numbers, (filter, position, frame) and (filter, frame)",
+    returns="two tuples of whole numbers, (filter, place, frame) and (filter, frame)",
     mistakes={
-        "The number of positions is bands - height + 1: a filter as high as the spectrogram "
+        "The number of places is bands - height + 1: a filter as high as the spectrogram "
         "still has one place.": _vertical(positions=lambda bands, height: bands - height),
-        "You padded along frequency too: every band became a position. Along frequency a "
+        "You padded along frequency too: every band became a place. Along frequency a "
         "filter stays inside the spectrogram.": _vertical(positions=lambda bands, height: bands),
         "The frames were shortened by the width. Along time the input is padded with zeros so that "
         "there are as many frames behind the filter as before it.": (
@@ -60,14 +60,14 @@ VERTICAL = Function(
         "Height and width are exchanged: the height counts bands, the width frames.": (
             _vertical(swapped=True)
         ),
-        "The maximum was taken over the frames. It goes over the positions along frequency: when "
+        "The maximum was taken over the frames. It goes over the places along frequency: when "
         "something sounds stays known, how high it stands does not.": _vertical(kept="positions"),
         "The filter was moved by its own height each time, as a pooling is. A convolution moves "
         "by one band.": _vertical(positions=lambda bands, height: bands // height),
     },
     differs="For {0} bands, {1} frames and {2} filters of {3} bands x {4} frames, number {at} "
     "should be {right} and is {got}.",
-    praise="Valid along frequency, padded along time, and the positions gone with the maximum.",
+    praise="Valid along frequency, padded along time, and the places gone with the maximum.",
 )
 
 # ---- 2: how far a transposition may go ---------------------------------------------------------
