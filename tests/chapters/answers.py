@@ -558,3 +558,49 @@ WRONG |= {
         "has an accuracy of": lambda p, t, c: c[1 + int(p.mean() > 0.2)],
     },
 }
+
+# ---- conv1d ------------------------------------------------------------------------------------
+
+
+def frames_one_by_one(n_samples, kernel_samples, hop_samples, centred):
+    """Count them."""
+    if centred:
+        return sum(1 for centre in range(n_samples + 1) if centre % hop_samples == 0)
+    starts = range(0, n_samples, hop_samples)
+    return sum(1 for start in starts if start + kernel_samples <= n_samples)
+
+
+def amplitude_by_complex_kernel(x, window, frequency_hz, sample_rate):
+    turned = np.exp(-2j * np.pi * frequency_hz / sample_rate * np.arange(len(x)))
+    return 2 * abs(np.vdot(window, x * turned)) / sum(window)
+
+
+def centre_by_trying(kernel, sample_rate):
+    """The transform on a grid of 4 Hz, without an FFT."""
+    grid_hz = np.arange(0, sample_rate / 2, 4.0)
+    waves = np.exp(-2j * np.pi * np.outer(grid_hz, np.arange(len(kernel))) / sample_rate)
+    return grid_hz[np.argmax(np.abs(waves @ kernel))]
+
+
+RIGHT |= {
+    "conv1d.1": (frames_one_by_one,),
+    "conv1d.2": (amplitude_by_complex_kernel,),
+    "conv1d.3": (centre_by_trying,),
+}
+WRONG |= {
+    "conv1d.1": {
+        "same result": lambda *_: 7,
+        "Write down where each frame begins": lambda n, k, h, centred: (
+            frames_one_by_one(n, k, h, centred) + (n > 1000)
+        ),
+        "Return a whole number": lambda *case: list(range(frames_one_by_one(*case))),
+    },
+    "conv1d.2": {
+        "same result": lambda *_: 0.3,  # about right for the first
+        "amplitude is": lambda x, w, f, sr: 1.1 * amplitude_by_complex_kernel(x, w, f, sr),
+        "Return one number": lambda x, w, f, sr: w * x,
+    },
+    "conv1d.3": {
+        "passes": lambda kernel, sample_rate: centre_by_trying(kernel, sample_rate) + 20,
+    },
+}
