@@ -15,6 +15,7 @@ import torch
 
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
+from dl101.nn.shapes import Shape, VerticalConv
 from dl101.signal import augment, mel, stft, tuning
 from dl101.signal.feature import Feature
 from dl101.targets import PitchAxis, from_notes
@@ -278,6 +279,46 @@ WRONG |= {
         "name a file": lambda n, a, p, c: a,
         "hashlib takes bytes": lambda n, a, p, c: hashlib.sha256(n).hexdigest(),
         "the code belongs": lambda n, a, p, c: key_of_bytes(n, a, p, ""),
+    },
+}
+
+# ---- shapes ------------------------------------------------------------------------------------
+
+
+def shapes_of_the_library(n_bands, n_frames, n_filters, height, width):
+    layer = VerticalConv(Shape(n_filters, height, width))
+    x = torch.zeros(1, 1, n_bands, n_frames)
+    return tuple(layer.positions(x).shape[1:]), tuple(layer(x).shape[1:])
+
+
+def room_by_trying(n_bands, height, place, bins_per_semitone):
+    places = range(n_bands - height + 1)
+    down = max(k for k in range(n_bands) if place - k * bins_per_semitone in places)
+    up = max(k for k in range(n_bands) if place + k * bins_per_semitone in places)
+    return np.array([down, up])
+
+
+def triangle_by_interpolation(bins_hz, f_k, n, alpha, beta, q):
+    peak = n * f_k
+    half = (alpha * peak + beta) / q / 2
+    return np.interp(bins_hz, [peak - half, peak, peak + half], [0, 1, 0])
+
+
+RIGHT |= {
+    "shapes.1": (shapes_of_the_library,),
+    "shapes.2": (room_by_trying,),
+    "shapes.3": (triangle_by_interpolation,),
+}
+WRONG |= {
+    "shapes.1": {
+        "should be": lambda b, t, n, h, w: ((n, b - h + 1, t), (n, t + 1)),
+        "returns a tuple of 2": lambda b, t, n, h, w: ((n, t), (n, b - h + 1, t)),
+    },
+    "shapes.2": {
+        "1 is up) should be": lambda b, h, p, s: (p // s, 0),
+    },
+    "shapes.3": {
+        "should be": lambda f, f_k, n, a, b, q: triangle_by_interpolation(f, f_k, n, a, b, q) ** 2,
     },
 }
 
