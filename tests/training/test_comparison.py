@@ -11,6 +11,7 @@ from torch import nn
 
 from dl101.data.splits import SIDES
 from dl101.errors import ConfigError
+from dl101.evaluation import results
 from dl101.training import comparison
 from dl101.training.comparison import Comparison, Measurement
 
@@ -127,3 +128,30 @@ def test_a_record_names_the_device_where_the_network_was_trained() -> None:
         "test", replace(found["CPU"], metrics={"f": np.float32(1 / 3)}), seed=0, command=""
     )
     assert scores.metrics == {"f": 0.33333}
+
+
+def test_a_run_that_was_cut_off_measures_only_what_is_missing(tmp_path) -> None:
+    path = tmp_path / "sizes.json"
+    plain, two, three = SIZES.run(5)
+    results.save(path, [comparison.as_record("sizes", m, seed=5, command="") for m in (plain, two)])
+    done = comparison.measured_before("sizes", path, seed=5)
+    assert done == {"size: nothing", "size: two"}
+    assert [m.variant for m in SIZES.run(5, done=done)] == ["size: three"]
+    everything = {m.variant for m in (plain, two, three)}
+    unread = replace(SIZES, load=None)  # nothing is loaded where nothing is missing
+    assert list(unread.run(5, done=everything)) == []
+    # another question, seed, size or version is not what was asked
+    assert comparison.measured_before("others", path, seed=5) == set()
+    assert comparison.measured_before("sizes", path, seed=6) == set()
+    assert comparison.measured_before("sizes", path, seed=5, n_tracks=12) == set()
+    assert comparison.measured_before("sizes", path, seed=5, n_tracks=30) == done
+    assert comparison.measured_before("sizes", tmp_path / "none.json", seed=5) == set()
+    old = [replace(r, data={**r.data, "version": "old"}) for r in results.load(path)]
+    path.unlink()
+    results.save(path, old)
+    assert comparison.measured_before("sizes", path, seed=5) == set()
+
+
+def test_an_experiment_that_runs_as_a_whole_says_so() -> None:
+    with pytest.raises(ConfigError, match="without --resume"):
+        next(comparison.run("features_at_speed", done=set()))

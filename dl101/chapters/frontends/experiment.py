@@ -4,8 +4,9 @@ Conventions: a *front-end* is a module that maps what is heard of an excerpt to 
 frame), at about 43 frames a second. What it is given is its *input*: the waveform at 11,025 Hz,
 (batch, 1, samples), or a fixed picture of it, (batch, 1, band, frame). Behind each stands the same
 back-end. The tasks pull in opposite directions: ``instruments`` asks for timbre (which of twelve
-instruments plays in front, 3 s), ``dances`` for rhythm (which of seven dances it is, two excerpts
-of 6 s, whose answers are averaged). The test side has other instruments and rooms than training.
+instruments plays in front), ``dances`` for rhythm (which of seven dances it is). The test side has
+other instruments and rooms than training. Networks learn from *excerpts* that begin anywhere in a
+track, and are asked about excerpts of the same length spread over it; their answers are averaged.
 
 Variants are named ``task share: front-end``, where the share is that of the training tracks, the
 same number of each class. ``accuracy`` counts test tracks; ``train_accuracy`` those learned from;
@@ -68,8 +69,10 @@ class Task:
         An embedded corpus or a dataset of the catalogue; how many of its tracks, None: all.
     label
         The field of the annotation that holds the answer.
-    duration_s, n_excerpts
-        Of what is heard of a track: consecutive excerpts from its start.
+    duration_s
+        How much of a track is used, from its start.
+    excerpt_s, n_excerpts
+        Length of an excerpt, and how many of them are asked about for one answer.
     several
         Whether a track has several tags, rather than one class.
     """
@@ -78,18 +81,19 @@ class Task:
     label: str
     n_tracks: int | None
     duration_s: float
-    n_excerpts: int = 1
+    excerpt_s: float
+    n_excerpts: int
     several: bool = False
 
 
 TASKS: Mapping[str, Task] = {
-    "instruments": Task("instruments", "instrument", 1152, duration_s=3.0),
-    "dances": Task("dances", "rhythm", 672, duration_s=6.0, n_excerpts=2),
+    "instruments": Task("instruments", "instrument", 1152, 3.0, excerpt_s=1.5, n_excerpts=2),
+    "dances": Task("dances", "rhythm", 672, 12.0, excerpt_s=4.0, n_excerpts=3),
 }
 # The same comparison on the real datasets: downloads, and hours on a GPU.
 FULL_TASKS: Mapping[str, Task] = {
-    "genres": Task("gtzan-genre", "genre", None, duration_s=6.0, n_excerpts=4),
-    "tags": Task("mtt", "tag", None, duration_s=6.0, n_excerpts=4, several=True),
+    "genres": Task("gtzan-genre", "genre", None, 30.0, excerpt_s=6.0, n_excerpts=5),
+    "tags": Task("mtt", "tag", None, 29.0, excerpt_s=6.0, n_excerpts=5, several=True),
 }
 
 
@@ -97,7 +101,7 @@ FULL_TASKS: Mapping[str, Task] = {
 class Budget:
     """How all networks are trained: AdamW whose rate rises and falls once, ``n_steps`` in all."""
 
-    n_steps: int = 200
+    n_steps: int = 400
     batch_size: int = 16
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
@@ -263,7 +267,7 @@ class Side:
     Attributes
     ----------
     waveforms
-        (tracks, excerpts, samples) float32, each excerpt at the same level.
+        (tracks, samples) float32, each track at the same level.
     truth
         (tracks, classes) of zeros and ones.
     described
@@ -288,15 +292,33 @@ class Data:
     pictures: dict[tuple[str, str], Tensor]
 
     def given(self, kind: str, side: str) -> Tensor:
-        """Return an input of a side, (tracks, excerpts, ...); pictures are computed once."""
+        """Return an input of whole tracks, (tracks, 1, ...); pictures are computed once."""
         if (kind, side) not in self.pictures:
-            waveforms = torch.from_numpy(self.sides[side].waveforms)
-            transform = INPUTS[kind]()
+            transform, tracks = INPUTS[kind](), torch.from_numpy(self.sides[side].waveforms)
             with torch.inference_mode():
-                parts = [transform(part.flatten(0, 1)) for part in waveforms.split(64)]
-            every = torch.cat(parts)
-            self.pictures[kind, side] = every.unflatten(0, waveforms.shape[:2]).clone()
+                parts = [transform(part) for part in tracks.split(16)]
+            self.pictures[kind, side] = torch.cat(parts).clone()  # no longer an inference tensor
         return self.pictures[kind, side]
+
+    def excerpts(self, kind: str, side: str, rows: Tensor, first: Tensor) -> Tensor:
+        """Return excerpts (row, 1, ...) of tracks, each from its first frame on."""
+        size = HOP if kind == "waveform" else 1  # of a frame along the last axis
+        n = self.excerpt_frames * size
+        given = self.given(kind, side)
+        cuts = zip(rows.tolist(), first.tolist(), strict=True)
+        return torch.stack(
+            [given[row, ..., start * size : start * size + n] for row, start in cuts]
+        )
+
+    @property
+    def excerpt_frames(self) -> int:
+        """Return the length of an excerpt in frames."""
+        return round(self.task.excerpt_s * SAMPLE_RATE / HOP)
+
+    @property
+    def last_start(self) -> int:
+        """Return the last frame at which an excerpt can begin."""
+        return self.sides["train"].waveforms.shape[1] // HOP - self.excerpt_frames
 
 
 def load(task: Task, *, seed: int = 0, n_tracks: int | None = None, progress: bool = True) -> Data:
@@ -317,17 +339,13 @@ def load(task: Task, *, seed: int = 0, n_tracks: int | None = None, progress: bo
         )
         kept = [entry for entry in entries if entry.filepath in side_of][:n_tracks]
         for entry in progress_bar(kept, f"reading {task.dataset}", enabled=progress):
-            audio, rate = store.read(
-                entry.filepath, start_s=0.0, duration_s=task.n_excerpts * task.duration_s
-            )
+            audio, rate = store.read(entry.filepath, start_s=0.0, duration_s=task.duration_s)
             tags = {str(value) for value in entry.values(task.label)}
-            heard = np.zeros(task.n_excerpts * n_samples)
-            resampled = resample_poly(audio.astype(float), SAMPLE_RATE, rate)[: heard.size]
-            heard[: resampled.size] = resampled
-            excerpts = heard.reshape(task.n_excerpts, n_samples)
-            level = [waveforms.to_level(e, LEVEL_DB) if e.any() else e for e in excerpts]
+            heard = np.zeros(n_samples)
+            resampled = resample_poly(audio.astype(float), SAMPLE_RATE, rate)[:n_samples]
+            heard[: resampled.size] = waveforms.to_level(resampled, LEVEL_DB)
             described = probe_features.describe(audio, rate)
-            found[side_of[entry.filepath]].append((np.float32(level), tags, described))
+            found[side_of[entry.filepath]].append((np.float32(heard), tags, described))
     classes = tuple(sorted(set().union(*(t for items in found.values() for _, t, _ in items))))
     sides = {
         side: Side(
@@ -382,26 +400,27 @@ def train(variant: Variant, data: Data, *, seed: int = 0, progress: bool = False
     front_end, budget = FRONT_ENDS[variant.front_end], variant.budget
     several, side = data.task.several, data.sides["train"]
     rows = torch.from_numpy(subset(side, SHARES[variant.share]))
-    given = data.given(front_end.input, "train")[rows]
-    truth = torch.from_numpy(side.truth)[rows].repeat_interleave(data.task.n_excerpts, dim=0)
-    given = given.flatten(0, 1)
+    truth = torch.from_numpy(side.truth)
+    data.given(front_end.input, "train")  # the time below is that of the training alone
     torch.manual_seed(seed)
     network = build(front_end, len(data.classes))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network.to(device)
     order = torch.Generator().manual_seed(seed)
 
-    def shuffled() -> Iterator[Tensor]:
-        while True:  # a last batch that is smaller than the others goes on with the next pass
-            yield torch.randperm(len(given), generator=order)
+    def passes() -> Iterator[Tensor]:
+        while True:  # a batch goes on with the next pass, so that all are of one size
+            yield rows[torch.randperm(len(rows), generator=order)]
 
     def batches() -> Iterator[Tensor]:
-        numbers = chain.from_iterable(shuffled())
+        tracks = chain.from_iterable(passes())
         for _ in range(budget.n_steps):
-            yield torch.stack(list(islice(numbers, budget.batch_size)))
+            yield torch.stack(list(islice(tracks, budget.batch_size)))
 
     def loss(batch: Tensor) -> Tensor:
-        logits, wanted = network(given[batch].to(device)), truth[batch].to(device)
+        first = torch.randint(data.last_start + 1, batch.shape, generator=order)
+        heard = data.excerpts(front_end.input, "train", batch, first)
+        logits, wanted = network(heard.to(device)), truth[batch].to(device)
         if several:
             return functional.binary_cross_entropy_with_logits(logits, wanted)
         return functional.cross_entropy(logits, wanted)
@@ -422,9 +441,12 @@ def train(variant: Variant, data: Data, *, seed: int = 0, progress: bool = False
 
 def answers(trained: Trained, variant: Variant, data: Data, side: str = "test") -> NDArray:
     """Return the logits (tracks, classes) of a side, means over the excerpts of each track."""
-    given = data.given(FRONT_ENDS[variant.front_end].input, side)
-    logits = logits_of(trained.network, given.flatten(0, 1).numpy())
-    return logits.reshape(*given.shape[:2], -1).mean(axis=1)
+    kind, rows = FRONT_ENDS[variant.front_end].input, torch.arange(len(data.sides[side]))
+    logits = [
+        logits_of(trained.network, data.excerpts(kind, side, rows, start.expand(len(rows))).numpy())
+        for start in torch.linspace(0, data.last_start, data.task.n_excerpts).long()
+    ]
+    return np.mean(logits, axis=0)
 
 
 def metric_of(task: Task) -> tuple[str, tagging.Score]:
