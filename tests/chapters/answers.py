@@ -223,6 +223,63 @@ WRONG |= {
     },
 }
 
+# ---- sincnet -----------------------------------------------------------------------------------
+
+
+def band_pass_by_integral(low_hz, high_hz, n_taps, sample_rate):
+    """The inverse Fourier transform of the band, with limits where n = 0."""
+    n = np.arange(n_taps) - 0.5 * (n_taps - 1)
+    f1, f2 = low_hz / sample_rate, high_hz / sample_rate
+    ideal = np.full(n_taps, 2 * (f2 - f1))
+    away = n != 0
+    waves = np.sin(2 * np.pi * f2 * n) - np.sin(2 * np.pi * f1 * n)
+    ideal[away] = waves[away] / (np.pi * n[away])
+    return ideal * scipy.signal.windows.hamming(n_taps, sym=True)
+
+
+def cutoffs_one_by_one(a, b, min_low, min_band):
+    low = [min(min_low + abs(x), 0.5 - min_band) for x in a]
+    return low, [min(x + min_band + abs(y), 0.5) for x, y in zip(low, b, strict=True)]
+
+
+def cutoffs_clipped_apart(a, b, min_low, min_band):
+    """Two bounds, but f2 from an f1 before its own."""
+    f1 = min_low + np.abs(a)
+    return np.minimum(f1, 0.5 - min_band), np.minimum(f1 + min_band + np.abs(b), 0.5)
+
+
+def running_means_of_clicks(n_frames, s):
+    clicks, out = np.eye(n_frames), np.zeros((n_frames, n_frames))
+    for u in range(n_frames):
+        mean = clicks[u, 0]
+        for t in range(n_frames):
+            mean = (1 - s) * mean + s * clicks[u, t]
+            out[t, u] = mean
+    return out
+
+
+RIGHT |= {
+    "sincnet.1": (band_pass_by_integral,),
+    "sincnet.2": (cutoffs_one_by_one, cutoffs_clipped_apart),
+    "sincnet.3": (running_means_of_clicks,),
+}
+WRONG |= {
+    "sincnet.1": {
+        "should be": lambda lo, hi, n, rate: 0.7 * band_pass_by_integral(lo, hi, n, rate),
+        "one tap too many": lambda lo, hi, n, rate: band_pass_by_integral(lo, hi, n | 1, rate),
+    },
+    "sincnet.2": {
+        "should be": lambda a, b, low, band: tuple(
+            np.clip(f, 0, 0.4) for f in cutoffs_one_by_one(a, b, low, band)
+        ),
+        "a tuple of": lambda a, b, low, band: (*cutoffs_one_by_one(a, b, low, band), 0.5),
+    },
+    "sincnet.3": {
+        "Write out M[1]": lambda n, s: np.tril(np.full((n, n), s)),
+        "has shape": lambda n, s: running_means_of_clicks(n, s)[-1],
+    },
+}
+
 # ---- features_at_speed -------------------------------------------------------------------------
 
 
