@@ -61,31 +61,6 @@ def test_the_default_is_the_network_for_a_million_songs():
     assert count == golden("1.2M-songs spectrogram")
 
 
-def sample_level_stacks(widths):
-    """Return the thesis's waveform front-end: stacks of convolution, normalisation, maximum."""
-    return nn.Sequential(
-        *(
-            nn.Sequential(nn.Conv1d(a, b, 3), nn.BatchNorm1d(b), nn.ReLU(), nn.MaxPool1d(3))
-            for a, b in zip([1, *widths[:-1]], widths, strict=True)
-        )
-    )
-
-
-@pytest.mark.parametrize("width", [0.25, 0.5, 1, 2, 4])
-def test_the_same_backend_behind_a_waveform_frontend(width):
-    widths = [int(width * n) for n in (64, 64, 64, 128, 128, 128, 256)]
-    back = MusicnnBackend(widths[-1], 50)
-    assert n_parameters(sample_level_stacks(widths), back) == golden(f"T5.2 wave front x{width:g}")
-
-
-@pytest.mark.parametrize("hidden", [200, 500])
-@pytest.mark.parametrize("channels", [64, 128, 256, 512])
-def test_smaller_backends_behind_a_waveform_frontend(channels, hidden):
-    front = sample_level_stacks([128, 128, 128, 256, 256, 256, 512])
-    back = MusicnnBackend(512, 50, channels=channels, hidden=hidden)
-    assert n_parameters(front, back) == golden(f"T5.2 wave back {channels}-{hidden}")
-
-
 @pytest.mark.parametrize("factor", [1, 2, 4])
 def test_timbre_network_for_magnatagatune(factor):
     heights = {100: (10, 6, 3, 3), 75: (15, 10, 5, 5), 25: (15, 10, 5, 5)}
