@@ -28,12 +28,15 @@ N_FRAMES = Function(
         (600, 101, 50, True),
         (777, 77, 60, False),
         (130, 128, 128, True),
+        (250, 256, 100, False),
+        (256, 256, 100, False),
     ],
     returns="a whole number",
     mistakes={
         "The frame at the very beginning is missing: n // hop counts the steps from one frame to "
         "the next, and there is one frame more than steps.": (
-            lambda n, k, h, centred: n // h if centred else max(0, (n - k) // h)
+            lambda n, k, h, centred: n // h if centred else max(0, (n - k) // h),
+            lambda n, k, h, centred: 1 + n // h if centred else max(0, (n - k) // h),
         ),
         "You count the frames that begin inside the signal even where nothing is padded. There the "
         "last one has to end inside, too: the kernel comes off first.": (
@@ -48,7 +51,19 @@ N_FRAMES = Function(
             lambda n, k, h, centred: 1 + -(-n // h) if centred else max(0, 1 + -(-(n - k) // h))
         ),
         "You lay the kernels end to end. They start one hop apart and overlap.": (
-            lambda n, k, h, centred: n // k
+            lambda n, k, h, centred: n // k,
+            lambda n, k, h, centred: 1 + n // k if centred else max(0, 1 + (n - k) // k),
+        ),
+        "With centred frames the sample n_samples counts as a centre, too, where a whole number of "
+        "hops leads to it.": (
+            lambda n, k, h, centred: -(-n // h) if centred else max(0, 1 + (n - k) // h)
+        ),
+        "Frames come whole: round down, with //.": (
+            lambda n, k, h, centred: 1 + n / h if centred else max(0, 1 + (n - k) / h)
+        ),
+        "int() rounds towards zero, and below zero that is up: a signal a little shorter than the "
+        "kernel gets a frame. // rounds down.": (
+            lambda n, k, h, centred: 1 + n // h if centred else max(0, 1 + int((n - k) / h))
         ),
         "Half the kernel on both sides, rounded down, is one zero too few for an odd kernel, and "
         "where the hop divides the signal the last frame is lost. Count the centres instead: 0, "
@@ -116,16 +131,27 @@ STRENGTH = Function(
     mistakes={
         "One kernel alone, the cosine: its answer goes to zero when the tone is a quarter of a "
         "period away. Add the square of the sine's.": (
-            lambda x, w, f, sr: 2 * abs(_pair(x, w, f, sr)[0]) / w.sum()
+            lambda x, w, f, sr: 2 * abs(_pair(x, w, f, sr)[0]) / w.sum(),
+            lambda x, w, f, sr: 2 * _pair(x, w, f, sr)[0] / w.sum(),
         ),
         "One kernel alone, the sine: its answer goes to zero for a tone that is a cosine. Add the "
-        "square of the cosine's.": lambda x, w, f, sr: 2 * abs(_pair(x, w, f, sr)[1]) / w.sum(),
+        "square of the cosine's.": (
+            lambda x, w, f, sr: 2 * abs(_pair(x, w, f, sr)[1]) / w.sum(),
+            lambda x, w, f, sr: 2 * _pair(x, w, f, sr)[1] / w.sum(),
+        ),
         "You add the absolute values. Their sum still changes with the phase, by a factor of up to "
         "1.41; the root of the sum of squares does not.": (
             lambda x, w, f, sr: 2 * np.sum(np.abs(_pair(x, w, f, sr))) / w.sum()
         ),
         "You add the responses before squaring. They cancel at some phases: square each, then "
-        "add.": lambda x, w, f, sr: 2 * abs(np.sum(_pair(x, w, f, sr))) / w.sum(),
+        "add.": (
+            lambda x, w, f, sr: 2 * abs(np.sum(_pair(x, w, f, sr))) / w.sum(),
+            lambda x, w, f, sr: 2 * np.sum(_pair(x, w, f, sr)) / w.sum(),
+        ),
+        "You square sample by sample. The answer of a kernel is one sum: add up first, then "
+        "square.": lambda x, w, f, sr: (
+            2 * np.sqrt(np.sum((w * _turned(x, f, sr) * x) ** 2)) / w.sum()
+        ),
         "This is the square of the amplitude: take the root of the sum of squares.": (
             lambda x, w, f, sr: _strength(x, w, f, sr) ** 2
         ),
@@ -134,7 +160,14 @@ STRENGTH = Function(
         "You divide by the number of samples. The window has made most of them smaller: divide by "
         "its sum.": lambda x, w, f, sr: _strength(x, w, f, sr) * w.sum() / x.size,
         "You divide by nothing, so a longer window gives a larger answer: divide by the sum of "
-        "the window.": lambda x, w, f, sr: _strength(x, w, f, sr) * w.sum(),
+        "the window.": (
+            lambda x, w, f, sr: _strength(x, w, f, sr) * w.sum(),
+            lambda x, w, f, sr: np.hypot(*_pair(x, w, f, sr)),
+        ),
+        "You take the bin of the Fourier transform that is nearest. The kernels may have exactly "
+        "the frequency of the tone.": (
+            lambda x, w, f, sr: _strength(x, w, round(f * x.size / sr) * sr / x.size, sr)
+        ),
         "You divide by the sum of the squared window. The window is a factor of the kernel once: "
         "divide by its sum.": lambda x, w, f, sr: _strength(x, w, f, sr) * w.sum() / (w**2).sum(),
         "The window counts twice. It is part of the kernel; the signal comes as it is.": (
@@ -210,6 +243,17 @@ CENTRE = Function(
             lambda w, sr: np.argmax(np.abs(np.fft.rfft(w, 8192))),
             lambda w, sr: np.argmax(np.abs(np.fft.rfft(w, 16384))),
             lambda w, sr: np.argmax(np.abs(np.fft.rfft(w, 65536))),
+        ),
+        "You divide by the kernel's length. With zeros appended, divide by that of the FFT.": (
+            lambda w, sr: _peak_hz(w, sr, n_fft=4096) * 4096 / w.size,
+            lambda w, sr: _peak_hz(w, sr, n_fft=8192) * 8192 / w.size,
+            lambda w, sr: _peak_hz(w, sr, n_fft=16384) * 16384 / w.size,
+            lambda w, sr: _peak_hz(w, sr) * 65536 / w.size,
+        ),
+        "Your grid is finer than the kernel's own, and still too coarse: its step, sample_rate / "
+        "n, has to be below 10 Hz.": (
+            lambda w, sr: _peak_hz(w, sr, n_fft=512),
+            lambda w, sr: _peak_hz(w, sr, n_fft=1024),
         ),
         "Twice too high: the last bin of rfft is half the sample rate, not the sample rate.": (
             lambda w, sr: 2 * _peak_hz(w, sr)
