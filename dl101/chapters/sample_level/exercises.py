@@ -21,9 +21,10 @@ def _depth(
     stem: int = 1,
     enough: bool = True,
     unit: float = 1.0,
+    whole: Callable[[float], float] = round,
 ) -> tuple[int, int]:
     """Return blocks and samples; ``stem`` is how many stages there are beside the blocks."""
-    wanted = round(unit * duration_s * sample_rate)
+    wanted = whole(unit * duration_s * sample_rate)
     n_stages = 1
     while m**n_stages < wanted:
         n_stages += 1
@@ -58,6 +59,19 @@ def _multiple(duration_s: float, sample_rate: int, m: int) -> tuple[int, int]:
     return n_stages - 1, m * n_stages
 
 
+def _excerpt_as_input(duration_s: float, sample_rate: int, m: int) -> tuple[int, int]:
+    return _depth(duration_s, sample_rate, m)[0], round(duration_s * sample_rate)
+
+
+def _other_depth(got: tuple, right: tuple, duration_s: float, sample_rate: int, m: int) -> str:
+    place = 0 if got[0] != right[0] else 1
+    return (
+        f"For {duration_s:g} s at {sample_rate} Hz with m = {m} the number of "
+        f"{('blocks', 'samples')[place]} should be {right[place]:g}, and is {got[place]:g}. "
+        "Multiply m, once for the stem and once for each block, until the excerpt fits."
+    )
+
+
 DEPTH = Function(
     title="as deep as the excerpt is long",
     minutes=15,
@@ -66,10 +80,11 @@ DEPTH = Function(
         "the shortest input that holds the excerpt, exact powers included": 1,
     },
     right=_depth,
-    # 59 049 / 19 683 s at 19 683 Hz: exactly three to the tenth
+    # 3 s at 19 683 Hz: exactly three to the tenth; 2.7 s at 21 870 Hz: the same but for rounding
     cases=lambda: [
         (2.5, 22050, 3),
         (3.0, 19683, 3),
+        (2.7, 21870, 3),
         (0.55, 11025, 3),
         (1.0, 16000, 2),
         (0.4, 16000, 5),
@@ -90,13 +105,22 @@ DEPTH = Function(
         "Where the excerpt is exactly a power of m you go one further: it fits already.": (
             _one_too_many
         ),
+        "2.7 s at 21870 Hz are 59049 samples, a power of 3, but 2.7 * 21870 is a little more for "
+        "the computer. Round the product before you compare.": (
+            lambda *case: _depth(*case, whole=float)
+        ),
+        "Your number of blocks is right. The length of the input is asked beside it, a power of m, "
+        "not the length of the excerpt.": _excerpt_as_input,
+        "These are the samples and then the blocks; the blocks come first.": (
+            lambda *case: _depth(*case)[::-1]
+        ),
+        "You work with 3 whatever m is.": lambda d, sample_rate, m: _depth(d, sample_rate, 3),
         "Each stage divides by m, so n of them divide by m ** n, not by m * n.": _multiple,
         "Durations are in seconds here, not in milliseconds.": (
             lambda *case: _depth(*case, unit=1e-3)
         ),
     },
-    differs="For {0:g} s at {1} Hz with m = {2} the answer should be {right} at {at}, and is "
-    "{got}. Multiply m, once for the stem and once for each block, until the excerpt fits.",
+    differs=_other_depth,
     praise="One factor of m for the stem, one for each block, until the excerpt fits.",
 )
 
@@ -133,6 +157,13 @@ def _softmax(a: NDArray) -> NDArray:
 def _frame_by_frame(x: NDArray, w1: NDArray, b1: NDArray, w2: NDArray, b2: NDArray) -> NDArray:
     hidden = np.maximum(w1 @ x + b1[:, None], 0)
     return x * _sigmoid(w2 @ hidden + b2[:, None])
+
+
+def _without(*biases: int) -> Callable[..., NDArray]:
+    """Return the answer that leaves out b1 (2), b2 (4) or both."""
+    return lambda *case: _excite(
+        *(0 * values if place in biases else values for place, values in enumerate(case))
+    )
 
 
 def _maps() -> list[tuple[NDArray, ...]]:
@@ -183,9 +214,28 @@ EXCITE = Function(
         ),
         "You add the input again, x + s x. The scaled channels alone are asked (a residual block "
         "adds its own input elsewhere).": _excite_with(scale=lambda x, s: x * (1 + s[:, None])),
+        "A bias is missing: b1 is added before the ReLU, b2 before the sigmoid.": (
+            _without(2),
+            _without(4),
+            _without(2, 4),
+        ),
+        "There is a second ReLU, before the sigmoid: then no gate falls below one half.": (
+            _excite_with(gate=lambda a: _sigmoid(np.maximum(a, 0)))
+        ),
+        "You squeeze all channels into one mean. Each channel has its own, over time.": (
+            _excite_with(squeeze=lambda x: np.full(len(x), x.mean()))
+        ),
         "These are the means times the gates; time is gone. Multiply x itself, frame by frame, by "
         "the gate of its channel.": _excite_with(
             scale=lambda x, s: np.repeat((x.mean(axis=1) * s)[:, None], x.shape[1], axis=1)
+        ),
+    },
+    crash={
+        ValueError: (
+            "Two shapes do not fit. The mean runs over time, axis 1, and leaves one number for "
+            "each channel; and to multiply x, (channels, frames), the gates need a second axis, "
+            "gates[:, None].",
+            _excite_with(scale=lambda x, s: x * s),
         ),
     },
     symptoms={
@@ -253,7 +303,19 @@ STEP = Function(
             _step_with(direction=lambda g: -g)
         ),
         "The gradient is not divided by its RMS, so a step is tiny in one layer and enormous in "
-        "another.": _step_with(size=lambda g: 1.0),
+        "another.": (
+            _step_with(size=lambda g: 1.0),
+            _step_with(size=lambda g: 1.0, share=lambda x: 1.0),
+        ),
+        "You add a small number to the RMS of the gradient: where gradients are small themselves, "
+        "it shortens the step. Ask whether the gradient is zero instead.": tuple(
+            _step_with(size=lambda g, small=small: _rms(g) + small)
+            for small in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12)
+        ),
+        "A standard deviation takes the mean away first; the RMS does not.": (
+            _step_with(size=np.std, share=np.std),
+            _step_with(size=np.std, share=np.std, level=lambda y, x: y * (x.std() / y.std())),
+        ),
         "You divide by the gradient's norm, the root of the *sum* of squares: then the step "
         "shrinks with the length of the sound. RMS is the root of their mean.": (
             _step_with(size=lambda g: float(np.linalg.norm(g)))
@@ -279,6 +341,11 @@ STEP = Function(
         "it was.": (
             (np.array([0.2, -0.1, 0.4]), np.zeros(3), 0.5),
             lambda x, g, s: (y := x + s * _rms(x) * g / _rms(g)) * _rms(x) / _rms(y),
+        ),
+        "Here the gradient has a zero in one place, and its sum is zero, but it is not zero "
+        "everywhere: there is a way up.": (
+            (np.array([0.2, -0.1, 0.4]), np.array([1.0, 0.0, -1.0]), 0.5),
+            lambda x, g, s: _step_up(x, g, s) if np.all(g) else x,
         ),
     },
     differs="In a hidden case the value at {at} should be {right:.4g} and is {got:.4g}. Add step "
