@@ -33,6 +33,11 @@ def _field(
     return field
 
 
+def _with_steps(kernels: Sizes, dilations: Sizes, steps: Sizes) -> int:
+    """Return the field with a step of its own for each layer."""
+    return 1 + sum((k - 1) * d * hop for k, d, hop in zip(kernels, dilations, steps, strict=True))
+
+
 def _ones(sizes: Sizes) -> list[int]:
     return [1] * len(sizes)
 
@@ -50,6 +55,7 @@ FIELD = Function(
         ([2, 2, 2], [1, 2, 4], [1, 1, 1]),
         ([3, 5], [4, 1], [1, 1]),
         ([4, 3, 2], [1, 2, 5], [2, 1, 3]),
+        ([3, 2, 4, 2], [1, 3, 1, 2], [2, 3, 2, 1]),
         ([64, 2, 2, 2], [1, 1, 2, 4], [16, 1, 1, 2]),
     ],
     returns="one whole number",
@@ -67,6 +73,21 @@ FIELD = Function(
         "every later step counts twice.": lambda k, d, s: _field(k, d, _ones(s)),
         "A layer's own stride does not widen its field: only the strides of the layers before it "
         "count.": lambda k, d, s: _field(k, d, s, own_stride=True),
+        "You take only the stride just before a layer. All before it multiply: behind strides of 2 "
+        "and 3, neighbours are six samples apart.": (
+            lambda k, d, s: _with_steps(k, d, [1, *s[:-1]])
+        ),
+        "You add up the strides. They multiply: behind strides of 2 and 3, neighbours are six "
+        "samples apart.": (
+            lambda k, d, s: _with_steps(
+                k, d, [1 + sum(a - 1 for a in s[:i]) for i in range(len(s))]
+            ),
+            lambda k, d, s: _with_steps(k, d, [max(1, sum(s[:i])) for i in range(len(s))]),
+        ),
+        "You take the strides behind a layer. Those before it make its steps longer.": (
+            lambda k, d, s: _with_steps(k, d, [math.prod(s[i + 1 :]) for i in range(len(s))]),
+            lambda k, d, s: _with_steps(k, d, [math.prod(s[i:]) for i in range(len(s))]),
+        ),
         "You multiply what the layers see. Each layer adds to the field: (k - 1) d steps.": (
             lambda k, d, s: math.prod((a - 1) * b + 1 for a, b in zip(k, d, strict=True))
         ),
@@ -118,6 +139,14 @@ DILATIONS = Function(
     mistakes={
         "You double every time. That leaves nothing out, but with more than two taps the layers "
         "see much of it twice: multiply by kernel_size.": _by_two,
+        "You double every time, and so this many layers see too little with more than two taps: "
+        "multiply by kernel_size.": lambda k, n: [2**i for i in range(_levels(k, n))],
+        "This is the number of layers. Return their dilations, as a list.": _levels,
+        "A logarithm rounded down: where the fit is not exact, the last layer is missing. Count up "
+        "with whole numbers until it is enough.": (
+            lambda k, n: [k**i for i in range(int(math.log(n) / math.log(k)))],
+            lambda k, n: [k**i for i in range(max(1, int(math.log(n) / math.log(k))))],
+        ),
         "One layer too few: with these, an output sees fewer samples than wanted.": (
             lambda k, n: _dilations(k, n)[:-1]
         ),
@@ -189,6 +218,12 @@ def _undilated(x: NDArray, past: NDArray, w: NDArray, d: int) -> tuple[NDArray, 
     return _convolved(joined, w, 1, x.shape[1]), _memory(x, past)
 
 
+def _undilated_from_the_oldest(
+    x: NDArray, past: NDArray, w: NDArray, d: int
+) -> tuple[NDArray, NDArray]:
+    return _convolved(np.concatenate([past, x], 1), w, 1, x.shape[1]), _memory(x, past)
+
+
 def _cropped_by_minus(x: NDArray, past: NDArray, w: NDArray, d: int) -> tuple[NDArray, NDArray]:
     return _output(x, past, w, d), np.concatenate([past, x], axis=1)[:, -past.shape[1] :]
 
@@ -226,14 +261,23 @@ STREAM = Function(
             np.resize(_output(x, p, w, d), p.shape),
         ),
         "The new past comes from the chunk alone. A chunk shorter than the past does not replace "
-        "all of it: join the two first, then take the end.": _of_the_chunk_alone,
+        "all of it: join the two first, then take the end.": (
+            _of_the_chunk_alone,
+            lambda x, p, w, d: (_output(x, p, w, d), x[:, -p.shape[1] :]),
+        ),
         "You put zeros before the chunk. That is right for the first chunk only: put the past "
         "there.": _zeros_before,
         "The taps are in the wrong order. As in PyTorch, the last tap meets the present and the "
         "first one the sample (kernel_size - 1) * dilation steps ago.": _flipped,
         "The past stands behind the chunk, so that an output sees what comes after it. Put it "
         "before.": _ahead,
-        "The dilation is missing: the taps are dilation steps apart.": _undilated,
+        "The dilation is missing: the taps are dilation steps apart.": (
+            _undilated,
+            _undilated_from_the_oldest,
+        ),
+        "The two are in the wrong order: the output first, then the past.": (
+            lambda x, p, w, d: _step(x, p, w, d)[::-1]
+        ),
         "The new past is too long: you return all inputs. The convolution looks back no further "
         "than (kernel_size - 1) * dilation steps; memory would grow without end.": (
             lambda x, p, w, d: (_output(x, p, w, d), np.concatenate([p, x], axis=1))
