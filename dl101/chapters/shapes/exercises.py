@@ -18,6 +18,7 @@ def _vertical(
     frames: Callable[[int, int], int] = lambda frames, width: frames,
     kept: str = "frames",
     swapped: bool = False,
+    order: Sequence[int] = (0, 1, 2),
 ) -> Callable[..., tuple]:
     """Return the right function (the defaults) or one that misreads the layer."""
 
@@ -27,7 +28,8 @@ def _vertical(
             return None
         before = (n_filters, positions(n_bands, height), frames(n_frames, width))
         rest = {"frames": before[2], "positions": before[1]}[kept]
-        return before, (n_filters, rest)
+        after = (n_filters, rest)
+        return tuple(before[k] for k in order), tuple(after[k - (k > 0)] for k in order if k != 1)
 
     return shapes
 
@@ -53,10 +55,12 @@ VERTICAL = Function(
         "still has one place.": _vertical(positions=lambda bands, height: bands - height),
         "You padded along frequency too: every band became a place. Along frequency a "
         "filter stays inside the spectrogram.": _vertical(positions=lambda bands, height: bands),
-        "The frames were shortened by the width. Along time the input is padded with zeros so that "
-        "there are as many frames behind the filter as before it.": (
+        "The frames were shortened by the width. Along time the input is padded with zeros, so "
+        "that as many frames come out as went in.": (
             _vertical(frames=lambda frames, width: frames - width + 1)
         ),
+        "The order is another one: filter, place, frame, as in PyTorch, where channels come "
+        "first.": (_vertical(order=(0, 2, 1)), _vertical(order=(1, 2, 0))),
         "Height and width are exchanged: the height counts bands, the width frames.": (
             _vertical(swapped=True)
         ),
@@ -102,14 +106,28 @@ ROOM = Function(
     returns="two whole numbers, semitones down and semitones up",
     mistakes={
         "The filter's own height is missing above: its upper end must stay inside the "
-        "spectrogram, not its lower one.": (_room(up=lambda bands, height, place: bands - place)),
+        "spectrogram, not its lower one.": (
+            _room(up=lambda bands, height, place: bands - place),
+            _room(up=lambda bands, height, place: bands - place - 1),
+        ),
         "Up there are bands - height - place bins: the highest place is bands - height, "
-        "counted from 0.": _room(up=lambda bands, height, place: bands - height - place + 1),
+        "counted from 0.": (
+            _room(up=lambda bands, height, place: bands - height - place + 1),
+            _room(up=lambda bands, height, place: bands - height - place - 1),
+        ),
         "These are bins. There are several to a semitone: divide by bins_per_semitone.": (
             _room(per=lambda bins, per_semitone: bins)
         ),
         "You rounded up: the last semitone would leave the spectrogram.": (
-            _room(per=lambda bins, per_semitone: -(-bins // per_semitone))
+            _room(per=lambda bins, per_semitone: -(-bins // per_semitone)),
+            _room(per=lambda bins, per_semitone: round(bins / per_semitone)),
+        ),
+        "Only whole semitones are asked for: round down.": (
+            _room(per=lambda bins, per_semitone: bins / per_semitone)
+        ),
+        "Down is a number of semitones as well, without a minus sign.": (
+            _room(down=lambda bands, height, place: -place, per=lambda bins, s: int(bins / s)),
+            _room(down=lambda bands, height, place: -place),
         ),
         "Up and down are exchanged: first down, towards bin 0.": _room(turned=True),
         "You gave all places to both directions. The filter stands at one of them: some lie "
@@ -140,6 +158,7 @@ def _triangle(
     halves: float = 2.0,
     clipped: bool = True,
     sided: bool = False,
+    at_bins: bool = False,
 ) -> Callable[..., NDArray]:
     """Return the right function (the defaults) or one that misreads the equation."""
 
@@ -148,7 +167,8 @@ def _triangle(
     ) -> NDArray:
         away = np.asarray(bins_hz) - centre(f_k, n)
         away = away if sided else np.abs(away)
-        found = 1 - halves * away / width(f_k, n, alpha, beta, q)
+        f = np.asarray(bins_hz) / n if at_bins else f_k
+        found = 1 - halves * away / width(f, n, alpha, beta, q)
         return np.maximum(0, found) if clipped else found
 
     return weights
@@ -175,12 +195,19 @@ TRIANGLE = Function(
     right=_triangle(),
     cases=_banks,
     returns="an array, one weight for each bin",
-    rtol=1e-5,
-    atol=1e-6,
+    rtol=1e-3,
+    atol=1e-3,
     mistakes={
         "The bandwidth was taken at f_k, the frequency of the band. The filter stands at n times "
         "that, where the bandwidth is larger.": (
             _triangle(width=lambda f, n, alpha, beta, q: (alpha * f + beta) / q)
+        ),
+        "The bandwidth was taken at each bin. A filter has one bandwidth, that at its peak.": (
+            _triangle(at_bins=True)
+        ),
+        "Q divides alpha f + beta as a whole, not only one of the two: set brackets.": (
+            _triangle(width=lambda f, n, alpha, beta, q: alpha * n * f + beta / q),
+            _triangle(width=lambda f, n, alpha, beta, q: alpha * n * f / q + beta),
         ),
         "The whole bandwidth was multiplied by n. Only alpha is a share of the frequency: beta "
         "stays what it is.": _triangle(
@@ -195,7 +222,16 @@ TRIANGLE = Function(
         "Q is missing.": _triangle(width=lambda f, n, alpha, beta, q: alpha * n * f + beta),
         "Far from the peak the weights are negative: cut them off at 0.": _triangle(clipped=False),
         "The peak stands at f_k; that of harmonic n stands at n times f_k.": (
-            _triangle(centre=lambda f, n: f)
+            _triangle(centre=lambda f, n: f),
+            _triangle(
+                centre=lambda f, n: f, width=lambda f, n, alpha, beta, q: (alpha * f + beta) / q
+            ),
+        ),
+        "Harmonics are multiples, n times f_k; yours are an octave apart.": (
+            _triangle(
+                centre=lambda f, n: f * 2 ** (n - 1),
+                width=lambda f, n, alpha, beta, q: (alpha * f * 2 ** (n - 1) + beta) / q,
+            )
         ),
         "Below its peak the filter goes on rising: the distance to the peak is an absolute "
         "value.": _triangle(sided=True),
