@@ -17,6 +17,7 @@ nothing is chosen on the validation side, except the strength of the linear base
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from dl101.data import pair, source
 from dl101.data.embedded import export
 from dl101.data.splits import SIDES, safe_split
 from dl101.evaluation import probe_features, probe_models, tagging
-from dl101.nn.compression import log_compress
+from dl101.nn.compression import PCEN, log_compress
 from dl101.nn.convolutional import DilatedFrontend
 from dl101.nn.frontends import LearnedSpectrogram, MelConv, MultiScaleSpectrogram
 from dl101.nn.leaf import Leaf, SincSpectrogram
@@ -140,8 +141,15 @@ def _mel_conv(*, trainable: bool) -> nn.Module:
     )
 
 
+def _mel_pcen() -> nn.Module:
+    """Return LEAF's last step behind fixed mel bands: what of LEAF is not its filters."""
+    smoothing = -math.expm1(-1 / (_FRAMES_PER_SECOND * 0.25))  # forgets in 250 ms, as LEAF does
+    return nn.Sequential(Bands(), PCEN(N_BANDS, smoothing=smoothing, floor=1e-8))
+
+
 FRONT_ENDS: Mapping[str, FrontEnd] = {
     "log-mel": FrontEnd("log-mel", Bands),
+    "mel, PCEN": FrontEnd("mel", _mel_pcen),
     "CQT": FrontEnd("CQT", Bands),
     "mel as Conv1d": FrontEnd("waveform", partial(_mel_conv, trainable=False)),
     "mel as Conv1d, trained": FrontEnd("waveform", partial(_mel_conv, trainable=True)),
@@ -193,6 +201,18 @@ def to_log_mel() -> nn.Module:
     return LogMel(SAMPLE_RATE, n_bands=N_BANDS, window_samples=WINDOW, hop_samples=HOP)
 
 
+class MelPower(nn.Module):
+    """The same without the logarithm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mel = to_log_mel()
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Return powers in mel bands, (batch, 1, band, frame)."""
+        return self.mel.spectrogram(waveform)[:, None]
+
+
 class LogCqt(nn.Module):
     """The fixed constant-Q transform, compressed: (batch, time) to (batch, 1, bin, frame)."""
 
@@ -216,6 +236,7 @@ class Waveform(nn.Module):
 INPUTS: Mapping[str, Callable[[], nn.Module]] = {
     "waveform": Waveform,
     "log-mel": to_log_mel,
+    "mel": MelPower,
     "CQT": LogCqt,
 }
 
