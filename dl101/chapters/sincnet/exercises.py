@@ -22,6 +22,7 @@ def _band_pass(
     window: Callable[[int], NDArray] = np.hamming,
     sinc: Callable[[NDArray], NDArray] = np.sinc,
     height: float = 2.0,
+    factors: bool = True,
     unit: Callable[[float], float] = lambda rate: rate,
     lower: float = 1.0,
     sign: float = 1.0,
@@ -32,8 +33,8 @@ def _band_pass(
     def band_pass(low_hz: float, high_hz: float, n_taps: int, sample_rate: float) -> NDArray:
         f1, f2 = low_hz / unit(sample_rate), high_hz / unit(sample_rate)
         n = taps(n_taps)
-        upper_part = height * f2 * sinc(2 * f2 * n)
-        lower_part = lower * height * f1 * sinc(2 * f1 * n)
+        upper_part = (height * f2 if factors else 1.0) * sinc(2 * f2 * n)
+        lower_part = lower * (height * f1 if factors else 1.0) * sinc(2 * f1 * n)
         kernel = sign * (upper_part - lower_part) * window(n_taps)
         return kernel / (2 * (f2 - f1)) if published else kernel
 
@@ -42,6 +43,11 @@ def _band_pass(
 
 def _without_pi(x: NDArray) -> NDArray:
     return np.sinc(x / np.pi)
+
+
+def _peak_at_1(low_hz: float, high_hz: float, n_taps: int, sample_rate: float) -> NDArray:
+    kernel = _band_pass()(low_hz, high_hz, n_taps, sample_rate)
+    return kernel / np.abs(kernel).max()
 
 
 def _published_length(low_hz: float, high_hz: float, n_taps: int, sample_rate: float) -> NDArray:
@@ -85,6 +91,14 @@ BAND_PASS = Function(
         "Your sinc is sin(x) / x. Here it is sin(pi x) / (pi x), which is NumPy's.": (
             _band_pass(sinc=_without_pi)
         ),
+        "The argument of the sinc is 2 f n; yours is f n, which halves the cut-offs.": (
+            _band_pass(sinc=lambda x: np.sinc(x / 2))
+        ),
+        "Each low-pass is 2 f sinc(2 f n): both factors 2 are missing, so that the cut-offs are "
+        "halved.": _band_pass(height=1.0, sinc=lambda x: np.sinc(x / 2)),
+        "Each low-pass is 2 f sinc(2 f n): the factor 2 f in front is missing.": (
+            _band_pass(factors=False)
+        ),
         "The factors 2 f in front of the sincs are only f: the gain is a half.": (
             _band_pass(height=1.0)
         ),
@@ -103,6 +117,8 @@ BAND_PASS = Function(
         ),
         "This is the published kernel, divided by twice its band so that its middle is 1. Asked is "
         "gain 1 in the band: leave that division out.": _band_pass(published=True),
+        "The largest tap is scaled to 1. Asked is gain 1 in the band, which the formula gives "
+        "without scaling.": _peak_at_1,
     },
     symptoms={
         "For an even n_taps there is one tap too many: do not make it odd.": (
@@ -125,6 +141,7 @@ def _cutoffs(
     from_low: bool = True,
     least_band: bool = True,
     least_low: bool = True,
+    limit: bool = True,
     room: bool = True,
     top: float = 0.5,
 ) -> Callable[..., tuple[NDArray, NDArray]]:
@@ -132,7 +149,7 @@ def _cutoffs(
 
     def cutoffs(a: NDArray, b: NDArray, min_low: float, min_band: float) -> tuple[NDArray, NDArray]:
         f1 = min_low * least_low + of_a(a)
-        f1 = np.minimum(f1, 0.5 - min_band) if room else f1
+        f1 = np.minimum(f1, 0.5 - min_band * room) if limit else f1
         start = f1 if from_low else min_low
         return f1, np.minimum(start + min_band * least_band + of_b(b), top)
 
@@ -146,6 +163,24 @@ def _as_it_is(x: NDArray) -> NDArray:
 def _folded(a: NDArray, b: NDArray, min_low: float, min_band: float) -> tuple[NDArray, NDArray]:
     f1, f2 = min_low + np.abs(a), min_low + np.abs(b)
     return np.minimum(f1, f2), np.maximum(f1, f2)
+
+
+def _size_of_sum(
+    a: NDArray, b: NDArray, min_low: float, min_band: float
+) -> tuple[NDArray, NDArray]:
+    f1 = np.minimum(np.abs(min_low + a), 0.5 - min_band)
+    return f1, np.minimum(f1 + np.abs(min_band + b), 0.5)
+
+
+def _at_least(a: NDArray, b: NDArray, min_low: float, min_band: float) -> tuple[NDArray, NDArray]:
+    f1 = np.minimum(np.maximum(a, min_low), 0.5 - min_band)
+    return f1, np.minimum(f1 + np.maximum(b, min_band), 0.5)
+
+
+def _only_the_width(
+    a: NDArray, b: NDArray, min_low: float, min_band: float
+) -> tuple[NDArray, NDArray]:
+    return _cutoffs()(a, b, min_low, min_band)[0], np.minimum(min_band + np.abs(b), 0.5)
 
 
 def _numbers() -> list[tuple[NDArray, NDArray, float, float]]:
@@ -193,15 +228,24 @@ CUTOFFS = Function(
         "Squares keep the sign away too, but asked are sizes, |a| and |b|.": (
             _cutoffs(of_a=np.square, of_b=np.square)
         ),
+        "You take the size of a sum, |min_low + a|. Take that of a (and of b) alone, then "
+        "add.": _size_of_sum,
+        "You take the larger of min_low and a, and of min_band and b. Asked is the sum of each "
+        "with the size.": _at_least,
+        "f2 is only the width of the band: add it to f1.": _only_the_width,
+        "f1 and f2 are returned in the wrong order.": lambda *case: _cutoffs()(*case)[::-1],
         "The least band is missing: a band of width 0 lets nothing through.": (
             _cutoffs(least_band=False)
         ),
         "f1 begins at 0 and not at min_low.": _cutoffs(least_low=False),
         "f1 can come so close to 1/2 that no band fits above it, and f2 is then below f1: keep it "
-        "at or below 1/2 - min_band.": _cutoffs(room=False),
+        "at or below 1/2 - min_band.": _cutoffs(limit=False),
+        "f1 may reach 1/2, and the band above it has width 0: its limit is 1/2 - min_band.": (
+            _cutoffs(room=False)
+        ),
         "f2 can exceed 1/2, half the sample rate: there is nothing above.": _cutoffs(top=np.inf),
         "Nothing keeps the cut-offs below 1/2: f1 has the limit 1/2 - min_band, f2 has 1/2.": (
-            _cutoffs(room=False, top=np.inf)
+            _cutoffs(limit=False, top=np.inf)
         ),
         "The upper limit is 1/2 cycle per sample, half the sample rate, not 1.": _cutoffs(top=1.0),
     },
@@ -219,6 +263,7 @@ def _weights(
     new: Callable[[float], float] = _as_it_is,
     causal: bool = True,
     first: str = "full",
+    weight: bool = True,
     turned: bool = False,
 ) -> Callable[[int, float], NDArray]:
     """Return an answer from its choices."""
@@ -226,9 +271,9 @@ def _weights(
     def running_mean_matrix(n_frames: int, s: float) -> NDArray:
         t, u = np.arange(n_frames)[:, None], np.arange(n_frames)
         age, share = np.abs(t - u), new(s)
-        matrix = share * (1 - share) ** power(age)
+        matrix = (share if weight else 1.0) * (1 - share) ** power(age)
         matrix = np.where(u <= t, matrix, 0.0) if causal else matrix
-        if first == "full":
+        if first == "full" and weight:
             matrix[:, 0] /= share
         elif first == "one":
             matrix[0, 0] = 1.0
@@ -265,6 +310,8 @@ RUNNING_MEAN = Function(
         "Later frames count as well: M[t] knows nothing of what comes after t.": (
             _weights(causal=False)
         ),
+        "The weight s of a new frame is missing: all columns but the first are "
+        "s (1 - s)^(t - u).": _weights(weight=False),
         "The decays are one frame off: x[t] itself has weight s, not s (1 - s).": (
             _weights(power=lambda age: age + 1)
         ),
