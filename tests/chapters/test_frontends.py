@@ -11,6 +11,7 @@ import torch
 
 from dl101.chapters.frontends import experiment
 from dl101.chapters.frontends.experiment import FRONT_ENDS, INPUTS, TASKS, Budget, Task, Variant
+from dl101.data.embedded import export
 from dl101.training.loop import minimise
 
 pytestmark = pytest.mark.slow
@@ -105,19 +106,18 @@ def test_baselines_are_those_of_the_corpus(instruments) -> None:
     assert experiment.linear(instruments, known="mfcc", share="1/1")["accuracy"] > 1 / 12
 
 
-def test_a_task_with_several_tags_runs_the_same_way() -> None:
-    """As MagnaTagATune does under ``FULL_TASKS``; here on the embedded corpus of its form."""
-    task = replace(experiment.FULL_TASKS["tags"], dataset="tags", duration_s=6.0, excerpt_s=2.0)
-    data = experiment.load(task, n_tracks=30, progress=False)
+def test_the_real_datasets_run_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MagnaTagATune's task, on a pair of its form: several tags, artists kept on one side."""
+    files = export.cached_corpus("tags", n_tracks=30, progress=False)
+    monkeypatch.setattr(experiment.source, "locate", lambda data, **_: files)
+    task = replace(experiment.FULL_TASKS["tags"], duration_s=6.0, excerpt_s=2.0)
+    found = experiment.comparison("tags", task, SHORT)
+    data = found.load(seed=0, n_tracks=found.n_tracks, progress=False)
+    assert sum(map(len, data.sides.values())) == 30
     assert (data.sides["train"].truth.sum(axis=1) > 1).any()
-    found = experiment.comparison("tags", replace(task, n_tracks=30), SHORT)
-    few = replace(found, variants={k: v for k, v in found.variants.items() if "1/3: log-mel" in k})
+    few = replace(found, variants={"1/3: log-mel": found.variants["1/3: log-mel"]})
     measured = {m.variant: m.metrics for m in few.run(0, data=data)}
-    assert set(measured) == {"tags most frequent", "tags 1/3: log-mel"} | {
-        f"tags {share}: {what}, linear"
-        for share in experiment.SHARES
-        for what in ("MFCC", "rhythm")
-    }
+    assert {"tags most frequent", "tags 1/3: log-mel", "tags 1/9: MFCC, linear"} <= set(measured)
     assert 0 <= measured["tags 1/3: log-mel"]["macro_auc"] <= 1
     assert np.isfinite(measured["tags 1/1: MFCC, linear"]["macro_auc"])
 

@@ -343,10 +343,15 @@ class Data:
 
 
 def load(task: Task, *, seed: int = 0, n_tracks: int | None = None, progress: bool = True) -> Data:
-    """Return the tracks of a task; an embedded corpus is rendered, a dataset downloaded."""
+    """Return the tracks of a task; an embedded corpus is rendered, a dataset downloaded.
+
+    ``n_tracks`` None or 0 takes all of a dataset, and the usual number of a corpus.
+    """
     n_samples = round(task.duration_s * SAMPLE_RATE)
     embedded = task.dataset in export.CORPORA
-    data = source.DataConfig(task.dataset, n_tracks=n_tracks if embedded else None, seed=seed)
+    data = source.DataConfig(
+        task.dataset, n_tracks=(n_tracks or None) if embedded else None, seed=seed
+    )
     files = source.locate(data, progress=progress)
     found: dict[str, list[tuple[NDArray, set[str], Mapping[str, NDArray]]]] = {
         side: [] for side in SIDES
@@ -358,7 +363,7 @@ def load(task: Task, *, seed: int = 0, n_tracks: int | None = None, progress: bo
             if embedded
             else safe_split(task.dataset, entries, seed=seed)
         )
-        kept = [entry for entry in entries if entry.filepath in side_of][:n_tracks]
+        kept = [entry for entry in entries if entry.filepath in side_of][: n_tracks or None]
         for entry in progress_bar(kept, f"reading {task.dataset}", enabled=progress):
             audio, rate = store.read(entry.filepath, start_s=0.0, duration_s=task.duration_s)
             tags = {str(value) for value in entry.values(task.label)}
