@@ -35,6 +35,7 @@ from dl101.data import pair, source
 from dl101.data.embedded import export
 from dl101.data.splits import SIDES, safe_split
 from dl101.evaluation import probe_features, probe_models, tagging
+from dl101.evaluation.results import Measured
 from dl101.nn.compression import PCEN, log_compress
 from dl101.nn.convolutional import DilatedFrontend
 from dl101.nn.frontends import LearnedSpectrogram, MelConv, MultiScaleSpectrogram
@@ -534,6 +535,13 @@ def comparison(name: str, task: Task, budget: Budget = Budget()) -> Comparison:
         describe=Variant.describe,
         prefix=f"{name} ",
     )
+
+
+def accuracies(measured: Measured, name: str) -> list[str]:
+    """Return a row of the table: mean and spread on both tasks, at three sizes each."""
+    return [
+        measured.text(f"{task} {share}: {name}", "accuracy") for task in TASKS for share in SHARES
+    ]
 
 
 def run(
