@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 
@@ -59,6 +59,7 @@ CQT = HcqtConfig(
 )
 LEVEL_DB = -20.0  # RMS of every excerpt
 SHARES = {"1/9": 9, "1/3": 3, "1/1": 1}  # the training tracks are divided by
+LONGER = ("log-mel", "Conv1d")  # trained for four times as many steps too: is it the budget?
 
 
 @dataclass(frozen=True)
@@ -512,15 +513,22 @@ def linear(data: Data, *, known: str, share: str) -> dict[str, float]:
 
 def comparison(name: str, task: Task, budget: Budget = Budget()) -> Comparison:
     """Return the comparison of all front-ends on a task."""
+    longer = replace(budget, n_steps=4 * budget.n_steps)
     return Comparison(
         corpus=task.dataset,
         n_tracks=task.n_tracks or 0,
         load=partial(load, task),
         n_items=lambda data: len(data.sides["test"]),
         variants={
-            f"{share}: {front_end}": Variant(front_end, share, budget)
-            for share in SHARES
-            for front_end in FRONT_ENDS
+            **{
+                f"{share}: {front_end}": Variant(front_end, share, budget)
+                for share in SHARES
+                for front_end in FRONT_ENDS
+            },
+            **{
+                f"1/1: {front_end}, longer": Variant(front_end, "1/1", longer)
+                for front_end in LONGER
+            },
         },
         train=train,
         score=score,
