@@ -274,7 +274,7 @@ class HarmonicFilters(nn.Module):
     """Triangular band-pass filters at the multiples of each band's frequency (Won et al. 2020).
 
     The filter of harmonic n and band k has its peak, 1, at f = n f_k and falls to 0 half a
-    bandwidth to either side: max(0, 1 - 2 |f' - f| / B(f)) at the frequency f' of a bin, with
+    bandwidth to either side: max(0, 1 - 2 abs(f' - f) / B(f)) at the frequency f' of a bin, with
     B(f) = (alpha f + beta) / Q, which is the ear's (Glasberg and Moore 1990) for alpha = 0.1079,
     beta = 24.7 Hz, Q = 1. The frequencies f_k are fixed, evenly spaced on the musical scale; alpha,
     beta and Q are learnt.
