@@ -8,6 +8,7 @@ import torch
 
 from dl101.chapters.conv1d import experiment
 from dl101.chapters.conv1d.exercises import N_FRAMES, STRENGTH
+from dl101.errors import ShapeError
 from dl101.nn.frontends import LearnedSpectrogram
 from dl101.nn.inspection import receptive_field
 from dl101.training.examples import Examples
@@ -90,7 +91,11 @@ def test_a_fixed_front_end_learns_what_is_easy_and_both_lengths_are_scored():
 def test_the_exercises_and_the_library_mean_the_same():
     for n, kernel, hop, centred in N_FRAMES.cases():
         layer = LearnedSpectrogram(1, kernel, hop, centred=centred)
-        assert layer(torch.zeros(1, 1, n)).shape[-1] == N_FRAMES.right(n, kernel, hop, centred)
+        if n_frames := N_FRAMES.right(n, kernel, hop, centred):
+            assert layer(torch.zeros(1, 1, n)).shape[-1] == n_frames
+        else:  # a waveform without any frame is refused
+            with pytest.raises(ShapeError, match=f"at least {kernel} samples"):
+                layer(torch.zeros(1, 1, n))
     x, window, hz, rate = STRENGTH.cases()[0]
     pair = LearnedSpectrogram(1, x.size, 1, pool=2, centred=False, eps=1e-12).double()
     angle = 2 * np.pi * hz * np.arange(x.size) / rate

@@ -223,7 +223,7 @@ CENTRE = Function(
     minutes=15,
     rubric={
         "the largest magnitude of the kernel's Fourier transform": 1,
-        "in Hz": 1,
+        "the result is in Hz, not in bins": 1,
         "padded with zeros, so that the grid is finer than 5 Hz": 1,
     },
     right=_peak_hz,

@@ -39,7 +39,7 @@ VERTICAL = Function(
     minutes=8,
     rubric={
         "places along frequency: bands - height + 1": 1,
-        "the frames are kept": 1,
+        "the number of frames is kept": 1,
         "the maximum removes the places": 1,
     },
     right=_vertical(),

@@ -201,7 +201,7 @@ CUTOFFS = Function(
     minutes=10,
     rubric={
         "f1 and f2 - f1 from sizes, with their lower bounds": 1,
-        "both upper bounds": 1,
+        "both upper bounds, 1/2 - min_band and 1/2": 1,
     },
     right=_cutoffs(),
     cases=_numbers,
