@@ -99,10 +99,10 @@ def test_widgets_replace_the_prerendered_sliders_and_follow_the_keyboard(
     request.addfinalizer(context.close)
     page = context.new_page()
     page.goto(lab)
-    page.locator(".jp-Notebook .cm-content").first.click(timeout=60_000)
-    page.wait_for_function("() => document.querySelector('[data-status=idle]')", timeout=60_000)
+    page.locator(".jp-Notebook .cm-content").first.click(timeout=240_000)
+    page.wait_for_function("() => document.querySelector('[data-status=idle]')", timeout=240_000)
     page.keyboard.press("Shift+Enter")
-    page.wait_for_selector(f"{WIDGET} img", timeout=60_000)
+    page.wait_for_selector(f"{WIDGET} img", timeout=240_000)
     before = shown(page)
     assert (
         before["value"] == "200 cycles in every second"
