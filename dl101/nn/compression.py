@@ -7,6 +7,7 @@ logarithms throughout.
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -250,3 +251,11 @@ class PCEN(nn.Module):
 def full_precision(x: Tensor) -> Tensor:
     """Return ``x`` in float32, or in float64 if it is that already: powers overflow halves."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager:
+    """Return a context in which autocast does not lower the precision on the device of ``x``."""
+    device = x.device.type
+    if torch.amp.is_autocast_available(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()

@@ -10,7 +10,6 @@ signal counts as zero outside its ends, and n samples give 1 + n // hop frames.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from dl101.config import Count, HopSamples, Positive, checked
 from dl101.errors import ConfigError, ShapeError, did_you_mean
+from dl101.nn.compression import without_autocast
 from dl101.signal.mel import mel_filters
 from dl101.signal.stft import window
 from dl101.units import hz_to_mel, mel_to_hz
@@ -368,7 +368,7 @@ class MelConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, 1, n) to (batch, band, 1 + n // hop)."""
         x = _framed(x, self.kernels.shape[-1])
-        with _full_precision(x):
+        with without_autocast(x):
             y = F.conv1d(x, self.kernels.to(x.dtype), stride=self.hop_samples)
             wide = torch.promote_types(y.dtype, torch.float32)
             cosine, sine = y.to(wide).chunk(2, dim=1)
@@ -400,11 +400,3 @@ def _long(x: Tensor, least_samples: int) -> Tensor:
             hint="write waveform[:, None] to add the axis of channels, or pad the waveform",
         )
     return x
-
-
-def _full_precision(x: Tensor) -> AbstractContextManager:
-    """Return a context in which autocast does not lower the precision on the device of ``x``."""
-    device = x.device.type
-    if torch.amp.is_autocast_available(device):
-        return torch.autocast(device, enabled=False)
-    return nullcontext()

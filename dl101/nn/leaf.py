@@ -14,7 +14,6 @@ n samples give 1 + n // hop frames.
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -22,7 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dl101.errors import ConfigError
-from dl101.nn.compression import PCEN, full_precision, hold_between, log_compress
+from dl101.nn.compression import (
+    PCEN,
+    full_precision,
+    hold_between,
+    log_compress,
+    without_autocast,
+)
 from dl101.nn.frontends import SincConv
 from dl101.units import hz_to_mel, mel_to_hz
 
@@ -183,7 +188,7 @@ class GaussianPool(nn.Module):
         """Map (batch, channel, n) to (batch, channel, 1 + (n - 1) // stride), in full precision."""
         x, kernel = full_precision(x), self.weights()
         half, n_channels = self.window // 2, len(kernel)
-        with _full_precision(x):  # powers of soft sounds vanish in float16
+        with without_autocast(x):  # powers of soft sounds vanish in float16
             return F.conv1d(x, kernel, stride=self.stride, padding=half, groups=n_channels)
 
     def extra_repr(self) -> str:
@@ -325,14 +330,6 @@ def _require_divides(stride: int, hop_samples: int, what: str) -> None:
             expected="a divisor of the hop",
             hint="a power of two divides most hops",
         )
-
-
-def _full_precision(x: Tensor) -> AbstractContextManager:
-    """Return a context in which autocast does not lower the precision on the device of ``x``."""
-    device = x.device.type
-    if torch.amp.is_autocast_available(device):
-        return torch.autocast(device, enabled=False)
-    return nullcontext()
 
 
 def _require_odd(what: str, length: int, least: int = 1) -> None:
