@@ -8,7 +8,6 @@ traceback, and the exit status is 1.
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 import tempfile
@@ -247,7 +246,6 @@ def _check_results(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from dl101 import config
     from dl101.data.cache import check_writable
     from dl101.training import protocol
 
@@ -284,25 +282,31 @@ def _train(options: argparse.Namespace) -> None:
     for name, value in trained.evaluation.chosen.items():
         print(f"{name:18} {value:.2f}  (chosen on validation)")
     print(f"training           {trained.fit.wall_time_s:.0f} s, {len(trained.fit.history)} epochs")
+    if not (options.weights or options.results):
+        return
+    words = ["dl101", "train", options.system]
+    words += ["--config", str(options.config)] if options.config else []
+    words += ["--scale", options.scale, "--seed", str(options.seed)]
+    words += ["--set", *options.set] if options.set else []
+    for option in ("results", "weights"):
+        given = getattr(options, option)
+        words += [f"--{option}", str(given)] if given else []
+    made = protocol.records(
+        options.system,
+        settings,
+        trained,
+        module.baselines(settings, tracks) if options.results else {},
+        seed=options.seed,
+        command=shlex.join(words),
+    )
     if options.weights:
-        from dl101.training.checkpoints import save_weights
+        from dl101.training import shipped
 
-        chosen = {name: str(value) for name, value in trained.evaluation.chosen.items()}
-        metadata = {"variant": settings.variant, "config": json.dumps(config.to_dict(settings))}
-        save_weights(trained.system, options.weights, metadata | chosen)
+        shipped.save(options.weights, trained.system, settings, made[0])
         print(f"weights            {options.weights}")
     if options.results:
         from dl101.evaluation.results import save
 
-        words = ["dl101", "train", options.system]
-        words += ["--config", str(options.config)] if options.config else []
-        words += ["--scale", options.scale, "--seed", str(options.seed)]
-        words += ["--set", *options.set] if options.set else []
-        command = shlex.join([*words, "--results", str(options.results)])
-        baselines = module.baselines(settings, tracks)
-        made = protocol.records(
-            options.system, settings, trained, baselines, seed=options.seed, command=command
-        )
         save(options.results, made)
         print(f"recorded in        {options.results}")
 

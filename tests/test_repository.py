@@ -176,7 +176,7 @@ def test_wheel_lists_every_package() -> None:
         ".".join(path.parent.relative_to(ROOT).parts)
         for path in (ROOT / "dl101").rglob("__init__.py")
     }
-    assert listed == found | {"dl101.notebooks", "dl101.results"}
+    assert listed == found | {"dl101.notebooks", "dl101.results", "dl101.checkpoints"}
 
 
 def test_what_ships_is_small() -> None:

@@ -24,6 +24,7 @@ RATES = f"whole hertz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
 # Full scale is 1. Mixes and decoders exceed it a little, integers kept as floats a thousand times.
 LARGEST_SAMPLE = 16.0
 CANCELLED = 0.01  # ratio of amplitudes (-40 dB) below which the mean of channels says nothing
+SILENCE = 1e-4  # -80 dB: below what 16-bit recordings of music hold, dither apart
 _BLOCK_VALUES = 2**18
 _UNKNOWN_LENGTH = 2**62  # libsndfile then says 2**63 - 1
 _MPEG_FRAME = 1152  # samples; some encoders count the header as a frame
@@ -64,6 +65,27 @@ def read_audio(
         hint = "check the file's permissions"
         raise DataError(what, got=str(error), expected=_FORMATS, hint=hint) from error
     return resample(mono, file_rate, sample_rate)
+
+
+def read_recording(
+    path: Path | str, sample_rate: int, *, shortest_s: float = 1.0, max_duration_s: float = 1200.0
+) -> NDArray[np.float32]:
+    """Return the samples of a file that something can be said about; see :func:`read_audio`.
+
+    Raises
+    ------
+    DataError
+        If :func:`read_audio` refuses it, it is shorter than ``shortest_s``, or it is silent.
+    """
+    samples = read_audio(path, sample_rate, max_duration_s=max_duration_s)
+    what, hint = f"audio file {Path(path).name}", "choose another file, or a longer part of this"
+    if len(samples) < shortest_s * sample_rate:
+        got = f"{len(samples) / sample_rate:.2f} s of sound"
+        raise DataError(what, got=got, expected=f"at least {shortest_s:g} s", hint=hint)
+    if np.abs(samples).max() < SILENCE:
+        got = f"silence (no sample beyond {SILENCE:g} of full scale)"
+        raise DataError(what, got=got, expected="something to hear", hint=hint)
+    return samples
 
 
 def decode(file: BinaryIO, what: str, *, max_duration_s: float) -> tuple[NDArray[np.float32], int]:

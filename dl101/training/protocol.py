@@ -26,15 +26,20 @@ Sides = Mapping[str, Sequence[Any]]  # "train", "validation" and "test" to track
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of the test side, by track, and what was chosen on the validation side to get them."""
+    """Scores of the test side, and what was chosen on the validation side to get them.
+
+    ``scores`` are by track; ``overall`` are those that only the side as a whole has, such as the
+    area under a curve.
+    """
 
     scores: Mapping[str, Mapping[str, float]]
     chosen: Mapping[str, float] = field(default_factory=dict)
+    overall: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def mean(self) -> dict[str, float]:
         """Return the mean of each score over the tracks, so that a long track weighs no more."""
-        return results.mean_over_tracks(list(self.scores.values()))
+        return results.mean_over_tracks(list(self.scores.values())) | dict(self.overall)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from dl101.data import containers
-from dl101.data.audiofile import read_audio
+from dl101.data.audiofile import read_audio, read_recording
 from dl101.errors import DataError
 
 pytestmark = pytest.mark.slow
@@ -266,3 +266,24 @@ def test_damaged_files_give_the_librarys_error_or_sound():
         check=False,
     )
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        (np.zeros(2 * RATE), "silence"),
+        (NOISE[: RATE // 10], "0.10 s of sound, expected at least 1 s"),
+        (np.zeros((2 * RATE, 2)), "silence"),
+    ],
+)
+def test_a_recording_that_nothing_can_be_said_about_is_refused(tmp_path, samples, said):
+    path = tmp_path / "take.wav"
+    soundfile.write(path, samples, RATE)
+    with pytest.raises(DataError, match=said):
+        read_recording(path, 16000)
+
+
+def test_a_recording_is_what_read_audio_returns(tmp_path):
+    path = tmp_path / "take.flac"
+    soundfile.write(path, np.stack([NOISE, NOISE / 2], axis=1), RATE)
+    np.testing.assert_array_equal(read_recording(path, 16000), read_audio(path, 16000))

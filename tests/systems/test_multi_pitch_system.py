@@ -16,7 +16,7 @@ from dl101.evaluation import results
 from dl101.systems import multi_pitch as system
 from dl101.systems.multi_pitch_data import PitchTrack
 from dl101.targets import PitchAxis
-from dl101.training import protocol
+from dl101.training import protocol, shipped
 
 pytestmark = pytest.mark.slow
 
@@ -201,13 +201,14 @@ def test_command_line_trains_records_and_saves(tmp_path, capsys):
     assert records["conv2d-hcqt"].n_items == 1
     assert records["conv2d-hcqt"].n_parameters > 0
     assert json.loads(path.read_text())["records"][0]["config"]["data"]["n_tracks"] == 6
-    from dl101.training.checkpoints import load_weights
-
-    built = system.build(system.load_config("multi_pitch", settings=TINY))
-    metadata = load_weights(built, weights)
-    assert metadata["variant"] == "conv2d-hcqt"
-    assert float(metadata["threshold"]) == records["conv2d-hcqt"].metrics["threshold"]
-    assert json.loads(metadata["config"])["data"]["n_tracks"] == 6
+    loaded = shipped.load(weights)
+    assert loaded.settings == system.load_config("multi_pitch", settings=TINY)
+    assert loaded.metrics == records["conv2d-hcqt"].metrics
+    assert loaded.record["command"].endswith(f"--weights {weights}")
+    hcqt = np.random.default_rng(0).random((2, 48, 50), dtype=np.float32)
+    best = system.predict(loaded.system, hcqt)
+    assert best.shape == (48, 50)
+    assert np.abs(best - system.predict(system.build(loaded.settings), hcqt)).max() > 1e-4
     # going on with a finished run changes nothing; going on with another one is refused
     assert cli.main([*arguments, "--resume"]) == 0
     again = {record.variant: record for record in results.load(path)}
