@@ -354,11 +354,11 @@ def distances_between(a: Matrix, b: Matrix) -> Matrix:
     return scipy.spatial.distance.cdist(a, b)  # of differences: exactly 0 for a copy
 
 
-def _radii(items: Matrix, k: int, place: str) -> Matrix:
-    """Return the distance of each item to its k-th nearest neighbour among the others."""
+def neighbour_radii(items: Matrix, k: int) -> Matrix:
+    """Return the distance of each item to its k-th nearest neighbour among the others, (items,)."""
     if not 1 <= k < len(items):
         raise DataError(
-            place,
+            "neighbours",
             got=f"k = {k} for {len(items)} items",
             expected="k of at least 1, and more than k items in each set",
             hint="judge more sounds or take a smaller k",
@@ -392,8 +392,8 @@ def precision_recall(
     """
     real, fake = _pair(reference, generated, at_least=2)
     between = distances_between(real, fake)
-    in_real = between <= _radii(real, k, "precision_recall")[:, None]
-    in_fake = between <= _radii(fake, k, "precision_recall")[None, :]
+    in_real = between <= neighbour_radii(real, k)[:, None]
+    in_fake = between <= neighbour_radii(fake, k)[None, :]
     return float(in_real.any(axis=0).mean()), float(in_fake.any(axis=1).mean())
 
 
@@ -420,7 +420,7 @@ def density_coverage(
         For unfit embeddings or k.
     """
     real, fake = _pair(reference, generated, at_least=1)
-    inside = distances_between(real, fake) <= _radii(real, k, "density_coverage")[:, None]
+    inside = distances_between(real, fake) <= neighbour_radii(real, k)[:, None]
     return float(inside.sum(axis=0).mean() / k), float(inside.any(axis=1).mean())
 
 

@@ -254,7 +254,7 @@ def by_listener(answers: Iterable[Answer]) -> dict[str, dict[str, float]]:
 
 
 def rating_intervals(answers: Sequence[Answer], *, level: float = 0.95) -> dict[str, MeanInterval]:
-    """Return by condition the mean over listeners; a single listener is averaged over all answers."""
+    """Return by condition the mean over listeners, or over the answers of a single one."""
     if len({each.listener for each in answers}) == 1:
         conditions = dict.fromkeys(each.condition for each in answers)
         ratings = {c: [a.answer for a in answers if a.condition == c] for c in conditions}

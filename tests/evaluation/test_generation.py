@@ -268,7 +268,7 @@ WITH_NAN = np.where(np.arange(24).reshape(8, 3) == 5, np.nan, GOOD)
         (lambda: g.frechet_infinity(GOOD, GOOD, sizes=[4, 4]), "two different numbers from 2 to 8"),
         (lambda: g.frechet_infinity(GOOD, GOOD, sizes=[4, 9]), "from 2 to 8"),
         (lambda: g.frechet_infinity(GOOD, GOOD, sizes=[1, 4]), "from 2 to 8"),
-        (lambda: g.precision_recall(GOOD, GOOD, k=8), "k = 8 for 8 items"),
+        (lambda: g.precision_recall(GOOD, GOOD, k=8), "neighbours: got k = 8 for 8 items"),
         (lambda: g.precision_recall(GOOD, GOOD[:2], k=3), "k = 3 for 2 items"),
         (lambda: g.density_coverage(GOOD, GOOD, k=0), "k = 0"),
         (lambda: g.memorisation(GOOD, GOOD[:, :1], GOOD), "1 dimensions and 3"),
