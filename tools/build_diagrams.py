@@ -325,7 +325,7 @@ MAP = (
      (("multi-pitch", "c"), ("chords", "p"), ("tags", "p"), ("cover versions", "p"),
       ("source separation", "p"))),
     ("Generation", "making sound",
-     (("autoregressive", "p"), ("latent diffusion", "p"))),
+     (("judging", "c"), ("autoregressive", "p"), ("latent diffusion", "p"))),
 )  # fmt: skip
 STATES = {
     "c": {"surface": "blue", "edge": "blue", "colour": "on colour"},

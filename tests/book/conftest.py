@@ -9,17 +9,19 @@ import functools
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import nbformat
 import pytest
 import yaml
 
+from dl101.lab.show import Rendered
 from tests.conftest import NO_BROWSER
-from tools.chapters import ROOT, build_book, copy_sources
+from tools.chapters import ROOT, build_book, canonical, copy_sources
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 VIEWPORTS = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -74,6 +76,36 @@ def site(html: Path) -> Iterator[str]:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def one_page(outputs: Sequence[Rendered], folder: Path) -> Iterator[str]:
+    """Build a book of one page with the book's settings, serve it, and yield the address."""
+    source = folder / "source"
+    for name in ("_static", "_extensions"):
+        shutil.copytree(ROOT / "book" / name, source / "book" / name)
+    shutil.copy(ROOT / "book" / "references.bib", source / "book")
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text())
+    (source / "_config.yml").write_text(yaml.safe_dump(settings))
+    (source / "_toc.yml").write_text("format: jb-book\nroot: kit\n")
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.cells = [nbformat.v4.new_markdown_cell("# The kit\n\nA page.")]
+    for output in outputs:
+        cell = nbformat.v4.new_code_cell("pass", execution_count=1)
+        bundle = output._repr_mimebundle_()
+        cell.outputs = [nbformat.v4.new_output("display_data", bundle)]
+        notebook.cells.append(cell)
+    nbformat.write(canonical(notebook), source / "kit.ipynb")  # as a saved chapter is
+    html = build_book(source, folder, quiet=True)
+    handler = functools.partial(_Quiet, directory=str(html))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/kit.html"
         server.shutdown()
         thread.join()
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
-import shutil
-import threading
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
-import yaml
 from matplotlib import pyplot as plt
 
 from dl101.lab.explore import LIMIT_BYTES, Control, Exploration
@@ -22,8 +16,8 @@ from dl101.lab.player import audio_elements
 from dl101.lab.quiz import form
 from dl101.lab.show import Rendered
 from tests.book import gates
-from tests.book.conftest import VIEWPORTS, _Quiet, opened
-from tools.chapters import ROOT, build_book, canonical, share
+from tests.book.conftest import VIEWPORTS, one_page, opened
+from tools.chapters import share
 
 pytestmark = pytest.mark.browser
 RATE = 22050
@@ -66,33 +60,8 @@ def players() -> list[Rendered]:
 @pytest.fixture(scope="session")
 def kit_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Build a book of one page with the book's settings, serve it, and yield the address."""
-    folder = tmp_path_factory.mktemp("kit")
-    source = folder / "source"
-    for name in ("_static", "_extensions"):
-        shutil.copytree(ROOT / "book" / name, source / "book" / name)
-    shutil.copy(ROOT / "book" / "references.bib", source / "book")
-    settings = yaml.safe_load((ROOT / "_config.yml").read_text())
-    (source / "_config.yml").write_text(yaml.safe_dump(settings))
-    (source / "_toc.yml").write_text("format: jb-book\nroot: kit\n")
-    outputs = [exploration(), *players()]
-    notebook = nbformat.v4.new_notebook()
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    notebook.metadata["language_info"] = {"name": "python"}
-    notebook.cells = [nbformat.v4.new_markdown_cell("# The kit\n\nA page.")]
-    for output in outputs:
-        cell = nbformat.v4.new_code_cell("pass", execution_count=1)
-        bundle = output._repr_mimebundle_()
-        cell.outputs = [nbformat.v4.new_output("display_data", bundle)]
-        notebook.cells.append(cell)
-    nbformat.write(canonical(notebook), source / "kit.ipynb")  # as a saved chapter is
-    html = build_book(source, folder, quiet=True)
-    handler = functools.partial(_Quiet, directory=str(html))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/kit.html"
-        server.shutdown()
-        thread.join()
+    with one_page([exploration(), *players()], tmp_path_factory.mktemp("kit")) as address:
+        yield address
 
 
 # Every start and stop of a sound, on the clock of the audio hardware, with its pitch.

@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import scipy.fft
 import scipy.signal
+import scipy.stats
 import torch
 
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
+from dl101.evaluation import generation, listening
 from dl101.nn.shapes import Shape, VerticalConv
 from dl101.signal import augment, mel, stft, tuning
 from dl101.signal.feature import Feature
@@ -736,5 +738,61 @@ WRONG |= {
     },
     "sample_level.3": {
         "restore the RMS of x": lambda x, gradient, step: x * (1 + step),
+    },
+}
+
+# ---- judging -----------------------------------------------------------------------------------
+
+
+def fitted(sizes, distances):
+    """Least squares by the normal equations."""
+    design = np.stack([np.ones(len(sizes)), 1 / np.asarray(sizes, float)], axis=1)
+    return np.linalg.solve(design.T @ design, design.T @ distances)[0]
+
+
+def precision_recall_by_loops(reference, generated, k):
+    def share(centres, items):
+        radii = [sorted(np.linalg.norm(c - d) for d in centres)[k] for c in centres]
+        inside = [
+            any(np.linalg.norm(x - c) <= r for c, r in zip(centres, radii, strict=True))
+            for x in items
+        ]
+        return sum(inside) / len(inside)
+
+    return {"Precision": share(reference, generated), "recall": share(generated, reference)}
+
+
+def score_by_entropies(p):
+    return np.exp(
+        scipy.stats.entropy(p.mean(axis=0)) - np.mean([scipy.stats.entropy(row) for row in p])
+    )
+
+
+RIGHT |= {
+    "judging.1": (fitted, lambda n, d: scipy.stats.linregress(1 / n, d).intercept),
+    "judging.2": (
+        precision_recall_by_loops,
+        lambda r, g, k: generation.precision_recall(r, g, k=k),
+    ),
+    "judging.3": (score_by_entropies, generation.inception_score),
+    "judging.4": (
+        lambda k, n: scipy.stats.binom.sf(k - 1, n, 0.5),
+        lambda k, n: scipy.stats.binomtest(int(k), int(n), alternative="greater").pvalue,
+        listening.binomial_test,
+    ),
+}
+WRONG |= {
+    "judging.1": {
+        "should be": lambda n, d: np.median(d) / 3,
+    },
+    "judging.2": {
+        "Return precision and recall": lambda r, g, k: 0.5,
+        "lacks recall": lambda r, g, k: {"precision": 1.0},
+    },
+    "judging.3": {
+        "the score should be": lambda p: 1 + p.max(),
+    },
+    "judging.4": {
+        "probability should be": lambda k, n: k / n**2 / 7,
     },
 }
