@@ -12,7 +12,6 @@ out, and :func:`undefined` names them, because the mean of the others says nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +60,7 @@ def by_chance(
     rng = np.random.default_rng([seed])
     values = [score(truth, scores[rng.permutation(len(scores))]) for _ in range(n_shuffles)]
     return float(np.mean(values)), float(np.quantile(values, 0.99))
+
 
 # ---- One class of several ----------------------------------------------------------------------
 
@@ -188,9 +188,7 @@ def average_precision(has: NDArray, scores: NDArray) -> float:
     return float(np.sum(gained * points.tp / (points.tp + points.fp)) / points.n_with)
 
 
-def by_class(
-    truth: NDArray, scores: NDArray, score: Score = roc_auc
-) -> NDArray[np.float64]:
+def by_class(truth: NDArray, scores: NDArray, score: Score = roc_auc) -> NDArray[np.float64]:
     """Return the score of each class, (classes,): :func:`roc_auc` or :func:`average_precision`."""
     return np.array([score(*pair) for pair in zip(truth.T, scores.T, strict=True)])
 
@@ -207,9 +205,7 @@ def macro_ap(truth: NDArray, scores: NDArray) -> float:
     return macro(by_class(truth, scores, average_precision))
 
 
-def undefined(
-    truth: NDArray, classes: Sequence[str], score: Score = roc_auc
-) -> tuple[str, ...]:
+def undefined(truth: NDArray, classes: Sequence[str], score: Score = roc_auc) -> tuple[str, ...]:
     """Return the names of the classes that a macro average of a score leaves out."""
     values = by_class(truth, np.zeros(np.shape(truth)), score)
     return tuple(name for name, value in zip(classes, values, strict=True) if np.isnan(value))

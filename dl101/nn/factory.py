@@ -605,7 +605,7 @@ def read_model(
             f"{where}, last layer ({last.type})",
             got=f"the output shape {last.output_shape}",
             expected=f"{tuple(output_shape)}",
-            hint="let the last layer have as many channels (or features), and check the axes before",
+            hint="give the last layer as many channels, and keep the other axes on the way",
         )
     if getattr(network.layers()[-1][1], "bias", None) is None:
         raise ConfigError(

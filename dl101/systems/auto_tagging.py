@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from dl101 import config
 from dl101.config import PatchFrames, Seed, Settings, YamlFile
+from dl101.data import audiofile
 from dl101.data.source import DataConfig
 from dl101.errors import ConfigError
 from dl101.evaluation import probe_models, tagging
@@ -312,6 +313,45 @@ def predict(system: AutoTaggingSystem, values: NDArray[np.float32]) -> NDArray[n
     return predict_patches(system, values)[0].mean(axis=0)
 
 
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What a network says of a recording.
+
+    ``classes`` are the names; ``mean`` (classes,) the probabilities for the whole;
+    ``probabilities`` (moments, classes) those around each of ``times_s``.
+    """
+
+    classes: tuple[str, ...]
+    mean: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    times_s: NDArray[np.float64]
+
+
+def listen(system: AutoTaggingSystem, path: Path | str, *, hop_s: float = 1.0) -> Heard:
+    """Return what a network says of an audio file, whatever its format, rate and channels.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is silent, or is shorter than half a second.
+    """
+    if not isinstance(system, AutoTaggingSystem):
+        raise ConfigError(
+            "network",
+            got=type(system).__name__,
+            expected="a network for auto-tagging",
+            hint="leave the option out, or train one with dl101 train auto_tagging",
+        )
+    feature = system.settings.feature
+    audio = audiofile.read_recording(path, feature.sample_rate, shortest_s=0.5)
+    values = auto_tagging_data.INPUTS[system.settings.input](audio, feature).values
+    n_frames = max(1, round(hop_s * feature.sample_rate / feature.hop_samples))
+    said, times_s = predict_patches(
+        system, values, hop_frames=min(n_frames, system.settings.data.patch_frames)
+    )
+    return Heard(system.settings.task.classes, predict(system, values), said, times_s)
+
+
 def truth_of(tracks: Sequence[TagTrack]) -> NDArray[np.float32]:
     """Return the classes of tracks, (tracks, classes) of zeros and ones."""
     return np.stack([track.target for track in tracks])
@@ -362,22 +402,33 @@ def evaluate(system: AutoTaggingSystem, tracks: Mapping[str, Sequence[TagTrack]]
     return score(system.settings, tracks, said)
 
 
+def baseline_answers(
+    settings: AutoTaggingConfig, tracks: Mapping[str, Sequence[TagTrack]]
+) -> dict[str, dict[str, NDArray]]:
+    """Return what two answers without a network say of the validation and the test side.
+
+    ``prior`` is how frequent each class is in training; ``mfcc-svm`` are the decisions of support
+    vector machines on the statistics of MFCC, squeezed into 0 to 1: 0.5 is their border, but they
+    are no probabilities.
+    """
+    x = {side: np.stack([track.timbre for track in each]) for side, each in tracks.items()}
+    y = {side: truth_of(each) for side, each in tracks.items()}
+    judge = tagging.macro_auc if settings.task.several else tagging.macro_recall
+    decisions = probe_models.svm(x, y, judge)
+    prior = y["train"].mean(axis=0)
+    return {
+        "prior": {side: np.tile(prior, (len(y[side]), 1)) for side in decisions},
+        "mfcc-svm": {
+            side: 1 / (1 + np.exp(-np.clip(values, -50, 50))) for side, values in decisions.items()
+        },
+    }
+
+
 def baselines(
     settings: AutoTaggingConfig, tracks: Mapping[str, Sequence[TagTrack]]
 ) -> dict[str, Evaluation]:
-    """Return the scores of two answers that need no network: how frequent a class is, and an SVM.
-
-    The decisions of the SVM are no probabilities; only their order counts, and its F is that of the
-    threshold 0 squeezed to one half.
-    """
-    several = settings.task.several
-    prior = truth_of(tracks["train"]).mean(axis=0)
-    always = {side: np.tile(prior, (len(tracks[side]), 1)) for side in ("validation", "test")}
-    x = {side: np.stack([track.timbre for track in each]) for side, each in tracks.items()}
-    y = {side: truth_of(each) for side, each in tracks.items()}
-    svm = probe_models.svm(x, y, tagging.macro_auc if several else tagging.macro_recall)
-    squeezed = {side: 1 / (1 + np.exp(-np.clip(values, -50, 50))) for side, values in svm.items()}
+    """Return the scores of :func:`baseline_answers`."""
     return {
-        f"{settings.data.dataset}-prior": score(settings, tracks, always),
-        f"{settings.data.dataset}-mfcc-svm": score(settings, tracks, squeezed),
+        f"{settings.data.dataset}-{name}": score(settings, tracks, said)
+        for name, said in baseline_answers(settings, tracks).items()
     }

@@ -77,7 +77,7 @@ def _dictionary(corpus: str, label: str) -> tuple[str, ...]:
 
 
 TASKS: Mapping[str, Task] = {
-    "genres": Task("genre", False, lambda: GTZAN),
+    "genres": Task("genre", False, lambda: tuple(n.replace("hiph", "hip-h") for n in GTZAN)),
     "gtzan-genre": Task("genre", False, lambda: GTZAN),
     "gtzan": Task("genre", False, lambda: GTZAN),
     "tags": Task("tag", True, lambda: _dictionary("tags", "tag")),
@@ -124,6 +124,8 @@ class TagTrack:
         (classes,) float32, 1 for each class that holds.
     timbre
         (2 * N_MFCC,) mean and standard deviation of the cepstral coefficients over the track.
+    artist
+        Who plays, as far as the annotation or the name of the file tells; else the name itself.
     """
 
     key: str
@@ -131,6 +133,7 @@ class TagTrack:
     input: NDArray[np.float32]
     target: NDArray[np.float32]
     timbre: NDArray[np.float64]
+    artist: str
 
 
 # --- inputs ---
@@ -230,6 +233,7 @@ def load_tag_tracks(
                     given.values,
                     target,
                     timbre(picture.values),
+                    str(entry.first("artist") or splits.work_of(data.dataset, entry.filepath)),
                 )
             )
     return tracks
@@ -371,5 +375,3 @@ class TagData(L.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
-
-
