@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dl101 import config
-from dl101.config import PatchFrames, Seed, Settings, YamlFile
+from dl101.config import PatchFrames, Range, Seed, Settings, YamlFile
 from dl101.data import audiofile
 from dl101.data.source import DataConfig
 from dl101.errors import ConfigError
@@ -44,15 +44,22 @@ from dl101.training.batches import by_side
 from dl101.training.fit import FitResult, TrainingConfig
 from dl101.training.protocol import CONFIGS, Evaluation
 
+Masked = Annotated[int, Range(at_least=0, at_most=1000)]
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
 MUSICNN = "musicnn"
 INPUT_OF = {
     **dict.fromkeys(("conv2d", "vgg", MUSICNN), "log-mel"),
     **dict.fromkeys(("conv1d", "tcn", "sincnet"), "waveform"),
 }
-CONFIG_OF = {"log-mel": "auto_tagging", "waveform": "auto_tagging_waveform"}
 # width of the front-end, channels and hidden units of the back-end, dropout
 MUSICNN_SIZES = {"lab": (0.125, 32, 64, 0.3), "full": (0.5, 64, 200, 0.5)}
+
+
+def config_for(dataset: str, model: str) -> str:
+    """Return the name of the configuration that suits a network on a dataset."""
+    if INPUT_OF.get(model) == "waveform":
+        return "auto_tagging_waveform"
+    return "auto_tagging" if auto_tagging_data.TASKS[dataset].several else "auto_tagging_genres"
 
 
 @dataclass(frozen=True)
@@ -84,12 +91,16 @@ class AutoTaggingConfig(Settings):
         What it is fed.
     hop_frames
         Distance between the patches of a track, in frames; ``data.patch_frames`` is their length.
+    mask_bands, mask_frames
+        Most bands and frames that are blanked in a training patch of a spectrogram.
     """
 
     model: Annotated[str, Model(CONFIGS / "auto_tagging")]
     scale: Literal["lab", "full"] = "lab"
     input: auto_tagging_data.Input = "log-mel"
     hop_frames: PatchFrames = 32
+    mask_bands: Masked = 0
+    mask_frames: Masked = 0
     data: DataConfig = field(default_factory=lambda: DataConfig("tags"))
     feature: FeatureConfig = field(default_factory=FeatureConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -179,6 +190,13 @@ class AutoTaggingSystem(fit.System):
             return F.binary_cross_entropy_with_logits(logits, target)
         return F.cross_entropy(logits, target)
 
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss to minimise, of spectrograms with something blanked if asked."""
+        bands, frames = self.settings.mask_bands, self.settings.mask_frames
+        if self.settings.input == "log-mel" and (bands or frames):
+            batch = {**batch, "input": auto_tagging_data.masked(batch["input"], bands, frames)}
+        return super().training_step(batch, batch_idx)
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return what the logits mean: for one of several classes they add up to 1."""
         several = self.settings.task.several
@@ -200,7 +218,7 @@ def make_network(settings: AutoTaggingConfig) -> nn.Module:
             "input",
             got=f"{settings.input!r} for the model {settings.model!r}",
             expected=repr(wanted),
-            hint=f"use the configuration {CONFIG_OF[wanted]}, or set input={wanted}",
+            hint=f"use the configuration {config_for(settings.data.dataset, settings.model)}",
         )
     if settings.model != MUSICNN:
         return factory.read_model(
@@ -344,7 +362,7 @@ def listen(system: AutoTaggingSystem, path: Path | str, *, hop_s: float = 1.0) -
         )
     feature = system.settings.feature
     audio = audiofile.read_recording(path, feature.sample_rate, shortest_s=0.5)
-    values = auto_tagging_data.INPUTS[system.settings.input](audio, feature).values
+    values = auto_tagging_data.network_input(audio, feature, system.settings.input).values
     n_frames = max(1, round(hop_s * feature.sample_rate / feature.hop_samples))
     said, times_s = predict_patches(
         system, values, hop_frames=min(n_frames, system.settings.data.patch_frames)

@@ -9,7 +9,7 @@ several are. :class:`TagData` cuts tracks into patches and hands out batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import lightning as L
@@ -99,6 +99,9 @@ class FeatureConfig(Settings):
         patches of a waveform last as long as those of a spectrogram.
     level_db
         RMS level to which each track is brought, in dB of full scale; None leaves it as it is.
+    centred
+        Whether each band of the spectrogram loses its mean over the track, and with it what an
+        instrument, a room or a microphone adds all the time.
     """
 
     sample_rate: SampleRate = 22050
@@ -106,6 +109,7 @@ class FeatureConfig(Settings):
     window_samples: Count = 2048
     hop_samples: HopSamples = 1024
     level_db: Annotated[float, Range(at_least=-100, at_most=0)] | None = None
+    centred: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +168,17 @@ def waveform(audio: NDArray[np.float32], config: FeatureConfig) -> Feature:
     return Feature(audio[None], times, None, config.sample_rate, 1)
 
 
-INPUTS: Mapping[str, Callable[..., Feature]] = {"log-mel": log_mel, "waveform": waveform}
+def network_input(audio: NDArray[np.float32], config: FeatureConfig, kind: Input) -> Feature:
+    """Return what a network is fed of a track at ``config.sample_rate``, from the cache if it can.
+
+    The spectrogram is centred after it has been cached, because the statistics of MFCC need it as
+    it was.
+    """
+    whole = replace(config, centred=False)
+    found = feature_cache.cached(log_mel if kind == "log-mel" else waveform, audio, whole)
+    if kind == "log-mel" and config.centred:
+        return replace(found, values=found.values - found.values.mean(axis=-1, keepdims=True))
+    return found
 
 
 def timbre(log_mel: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -224,8 +238,8 @@ def load_tag_tracks(
             target = target_of(entry, task)
             audio, rate = store.read(entry.filepath)
             audio = resample(audio, rate, feature.sample_rate)
-            picture = feature_cache.cached(log_mel, audio, feature)
-            given = picture if kind == "log-mel" else feature_cache.cached(waveform, audio, feature)
+            picture = network_input(audio, replace(feature, centred=False), "log-mel")
+            given = network_input(audio, feature, kind)
             tracks.append(
                 TagTrack(
                     entry.filepath,
@@ -324,6 +338,24 @@ class TagPatches(Dataset):
 def cut(values: NDArray[np.float32], start: int, length: int) -> NDArray[np.float32]:
     """Return a copy of a stretch of an input, with zeros after the end of the track."""
     return np.array(pad_frames(values[..., start : start + length], length))
+
+
+def masked(inputs: Tensor, n_bands: int, n_frames: int) -> Tensor:
+    """Return spectrograms (batch, 1, band, frame) with a stretch of bands and of frames blanked.
+
+    Both stretches are drawn anew for each item, from none to ``n_bands`` and ``n_frames``, and get
+    the mean of the item, so that a network cannot rely on one place (SpecAugment; Park et al.,
+    2019, without its warping of time).
+    """
+    hidden = torch.zeros_like(inputs, dtype=torch.bool)
+    for axis, most in ((2, n_bands), (3, n_frames)):
+        size, most = inputs.shape[axis], min(most, inputs.shape[axis])
+        width = torch.randint(most + 1, (len(inputs), 1))
+        first = (torch.rand(len(inputs), 1) * (size - width + 1)).long()
+        place = torch.arange(size)
+        inside = ((place >= first) & (place < first + width)).to(inputs.device)
+        hidden |= inside[:, None, :, None] if axis == 2 else inside[:, None, None, :]
+    return torch.where(hidden, inputs.mean(dim=(2, 3), keepdim=True), inputs)
 
 
 class TagData(L.LightningDataModule):

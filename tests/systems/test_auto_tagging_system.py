@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ TINY = [
 
 
 def config_of(model: str, *changes: str, scale: str = "lab"):
-    file = system.CONFIG_OF[system.INPUT_OF[model]]
+    file = "auto_tagging" if system.INPUT_OF[model] == "log-mel" else "auto_tagging_waveform"
     return system.load_config(file, scale=scale, settings=[f"model={model}", *changes])
 
 
@@ -195,13 +196,50 @@ def test_what_is_said_of_a_track_is_the_mean_over_its_patches():
 def test_the_level_of_a_recording_does_not_matter_if_asked():
     sound = np.random.default_rng(0).normal(size=22050).astype(np.float32) / 10
     levelled, as_it_is = FeatureConfig(level_db=-20.0), FeatureConfig()
-    for make in data.INPUTS.values():
-        loud, soft = (make(gain * sound, levelled).values for gain in (1, 0.1))
+    for kind in ("log-mel", "waveform"):
+        heard = partial(data.network_input, kind=kind)
+        loud, soft = (heard(gain * sound, levelled).values for gain in (1, 0.1))
         np.testing.assert_allclose(loud, soft, atol=1e-3)
-        loud, soft = (make(gain * sound, as_it_is).values for gain in (1, 0.1))
+        loud, soft = (heard(gain * sound, as_it_is).values for gain in (1, 0.1))
         assert np.abs(loud - soft).max() > 0.1
     silence = np.zeros(4096, dtype=np.float32)
     assert not data.log_mel(silence, levelled).values.any()
+
+
+def test_centring_takes_away_what_is_always_there():
+    sound = np.random.default_rng(0).normal(size=22050).astype(np.float32) / 10
+    plain = data.network_input(sound, FeatureConfig(), "log-mel").values
+    centred = data.network_input(sound, FeatureConfig(centred=True), "log-mel").values
+    np.testing.assert_allclose(centred, plain - plain.mean(axis=-1, keepdims=True), atol=1e-6)
+    wave = data.network_input(sound, FeatureConfig(centred=True), "waveform").values
+    np.testing.assert_array_equal(wave[0], sound)
+
+
+def test_masks_blank_a_stretch_of_each_item():
+    torch.manual_seed(0)
+    x = torch.arange(200 * 8 * 9, dtype=torch.float32).view(200, 1, 8, 9)
+    y = data.masked(x, 3, 2)
+    changed = (y != x)[:, 0]
+    rows, columns = changed.all(dim=2).sum(dim=1), changed.all(dim=1).sum(dim=1)
+    assert rows.max() == 3 and rows.min() == 0 and columns.max() == 2 and columns.min() == 0
+    means = x.mean(dim=(1, 2, 3))
+    assert all((y[k, 0][changed[k]] == means[k]).all() for k in range(200))
+    starts = {int(torch.nonzero(c.all(dim=1))[0]) for c in changed if c.all(dim=1).any()}
+    assert starts == set(range(8))
+    assert torch.equal(data.masked(x, 0, 0), x)
+    assert data.masked(x, 100, 100).shape == x.shape
+
+
+def test_only_training_is_masked():
+    settings = config_of("conv2d", "mask_bands=60")
+    built, seen = system.build(settings), []
+    built.log = lambda *args, **kwargs: None
+    built.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = torch.rand(4, *settings.input_shape)
+    batch = {"input": x, "target": torch.zeros(4, len(settings.task.classes))}
+    built.training_step(batch, 0)
+    built.validation_step(batch, 0)
+    assert not torch.equal(seen[0], x) and torch.equal(seen[1], x)
 
 
 # --- scores ---

@@ -36,10 +36,6 @@ from dl101.systems.auto_tagging_data import TagTrack, levelled
 from dl101.training.comparison import Comparison, Measurement
 
 SIZES = {"genres": 600, "tags": 840}  # tracks
-MODELS = {
-    "genres": ("conv2d", "vgg", "musicnn", "conv1d", "tcn", "sincnet"),
-    "tags": ("conv2d", "vgg", "musicnn"),
-}
 SCATTERING_HZ = 11_025
 LEVEL_DB = -20.0
 
@@ -49,18 +45,23 @@ Judge = Callable[[NDArray, NDArray], float]
 
 @dataclass(frozen=True)
 class Variant:
-    """A network on a dataset."""
+    """A network, and what is changed of its lab settings."""
 
-    dataset: str
     model: str
+    changes: tuple[str, ...] = ()
 
-    def settings(self, *, n_tracks: int, seed: int) -> AutoTaggingConfig:
-        """Return its lab settings."""
-        changes = (f"dataset={self.dataset}", f"n_tracks={n_tracks}", f"seed={seed}")
-        return system.load_config(
-            system.CONFIG_OF[system.INPUT_OF[self.model]],
-            settings=[f"model={self.model}", *(f"data.{change}" for change in changes)],
-        )
+
+VARIANTS: Mapping[str, Mapping[str, Variant]] = {
+    "genres": {
+        **{name: Variant(name) for name in ("conv2d", "vgg", "musicnn")},
+        "conv2d, not centred": Variant("conv2d", ("feature.centred=false",)),
+        **{name: Variant(name) for name in ("conv1d", "tcn", "sincnet")},
+    },
+    "tags": {
+        **{name: Variant(name) for name in ("conv2d", "vgg", "musicnn")},
+        "conv2d, centred": Variant("conv2d", ("feature.centred=true",)),
+    },
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,18 +71,27 @@ class Data:
     dataset: str
     n_tracks: int
     seed: int
-    read: dict[str, Sides] = field(default_factory=dict)
+    read: dict[tuple, Sides] = field(default_factory=dict)
 
-    def settings(self, model: str) -> AutoTaggingConfig:
-        """Return the settings of a network on this data."""
-        return Variant(self.dataset, model).settings(n_tracks=self.n_tracks, seed=self.seed)
+    def settings(self, variant: Variant = Variant("conv2d")) -> AutoTaggingConfig:
+        """Return the lab settings of a network on this data."""
+        chosen = {"dataset": self.dataset, "n_tracks": self.n_tracks, "seed": self.seed}
+        return system.load_config(
+            system.config_for(self.dataset, variant.model),
+            settings=[
+                f"model={variant.model}",
+                *(f"data.{name}={value}" for name, value in chosen.items()),
+                *variant.changes,
+            ],
+        )
 
     def tracks(self, settings: AutoTaggingConfig | None = None) -> Sides:
         """Return the tracks by side, as a network is given them; by default as log-mel."""
-        settings = settings or self.settings("conv2d")
-        if settings.input not in self.read:
-            self.read[settings.input] = system.load_tracks(settings)
-        return self.read[settings.input]
+        settings = settings or self.settings()
+        key = (settings.input, settings.feature)
+        if key not in self.read:
+            self.read[key] = system.load_tracks(settings)
+        return self.read[key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +115,7 @@ def load(dataset: str, *, seed: int, n_tracks: int, progress: bool) -> Data:
 
 def train(variant: Variant, data: Data, *, seed: int = 0) -> Trained:
     """Train one network with its lab settings."""
-    settings = data.settings(variant.model)
+    settings = data.settings(variant)
     tracks = data.tracks(settings)
     built = system.build(settings, seed=seed)
     with tempfile.TemporaryDirectory(prefix="dl101-") as folder:
@@ -116,7 +126,7 @@ def train(variant: Variant, data: Data, *, seed: int = 0) -> Trained:
 
 def score(trained: Trained, variant: Variant, data: Data) -> dict[str, float]:
     """Return the scores of the test side, by tracks and by patches."""
-    settings = data.settings(variant.model)
+    settings = data.settings(variant)
     tracks = data.tracks(settings)
     patches = {
         side: [system.predict_patches(trained.network, t.input)[0] for t in tracks[side]]
@@ -150,13 +160,13 @@ def measured(
 
 def without_network(data: Data, *, name: str) -> dict[str, float]:
     """Return the scores of one of the system's baselines, ``prior`` or ``mfcc-svm``."""
-    settings, tracks = data.settings("conv2d"), data.tracks()
+    settings, tracks = data.settings(), data.tracks()
     return measured(settings, tracks, system.baseline_answers(settings, tracks)[name])
 
 
 def by_scattering(data: Data) -> dict[str, float]:
     """Return the scores of a linear model of the scattering transform."""
-    settings, tracks = data.settings("conv2d"), data.tracks()
+    settings, tracks = data.settings(), data.tracks()
     files = source.locate(settings.data, progress=False)
     x = {}
     with pair.opened(files.audio, files.annotations) as (_, store):
@@ -237,7 +247,7 @@ def leak(data: Data, *, careless: bool) -> dict[str, float]:
 
     ``careless`` puts the other half into the training side, in the place of as many of its tracks.
     """
-    settings, tracks = data.settings("conv2d"), data.tracks()
+    settings, tracks = data.settings(), data.tracks()
     seen: dict[str, int] = {}
     halves: tuple[list[TagTrack], list[TagTrack]] = ([], [])
     for track in tracks["test"]:
@@ -264,7 +274,7 @@ def comparison(dataset: str) -> Comparison:
         n_tracks=SIZES[dataset],
         load=lambda **asked: load(dataset, **asked),
         n_items=lambda data: len(data.tracks()["test"]),
-        variants={model: Variant(dataset, model) for model in MODELS[dataset]},
+        variants=VARIANTS[dataset],
         train=train,
         score=score,
         baselines=baselines,
