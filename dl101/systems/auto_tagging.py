@@ -59,7 +59,8 @@ def config_for(dataset: str, model: str) -> str:
     """Return the name of the configuration that suits a network on a dataset."""
     if INPUT_OF.get(model) == "waveform":
         return "auto_tagging_waveform"
-    return "auto_tagging" if auto_tagging_data.TASKS[dataset].several else "auto_tagging_genres"
+    task = auto_tagging_data.TASKS.get(dataset)
+    return "auto_tagging" if task is None or task.several else "auto_tagging_genres"
 
 
 @dataclass(frozen=True)
