@@ -110,6 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--accept-restricted", action="store_true", help="as in dl101 fetch")
     train.set_defaults(run=_train)
 
+    tag = commands.add_parser("tag", help="say which tags a recording has")
+    tag.add_argument("file", type=Path, help="WAV, FLAC, MP3 or OGG, of any rate")
+    tag.add_argument("--top", type=int, default=10, help="how many tags (default: 10)")
+    tag.add_argument("--each-second", action="store_true", help="and a table over time")
+    tag.add_argument("--weights", default="auto_tagging", help="a network, by name or file")
+    tag.set_defaults(run=_tag)
+
     probe = commands.add_parser("probe", help="measure how hard the embedded corpora are")
     probe.add_argument("corpora", nargs="*", help="their names (default: all)")
     probe.add_argument("--seed", type=int, nargs="+", default=[0], help="seeds of the corpora")
@@ -135,6 +142,7 @@ def _check_numbers(options: argparse.Namespace) -> None:
         "tracks": TrackCount,
         "minutes": Minutes,
         "jobs": Jobs,
+        "top": Annotated[int, Range(at_least=1, at_most=1000)],
         "n_students": Annotated[int, Range(at_least=1, at_most=10_000)],
     }
     for name in vars(options).keys() & ranges.keys():
@@ -309,6 +317,23 @@ def _train(options: argparse.Namespace) -> None:
 
         save(options.results, made)
         print(f"recorded in        {options.results}")
+
+
+def _tag(options: argparse.Namespace) -> None:
+    from dl101.systems import auto_tagging
+    from dl101.training import shipped
+
+    network = shipped.load(options.weights)
+    heard = auto_tagging.listen(network.system, options.file)
+    likeliest = (-heard.mean).argsort(kind="stable")[: options.top]
+    for k in likeliest:
+        print(f"{heard.classes[k]:18} {heard.mean[k]:.2f}")
+    if options.each_second:
+        width = max(len(heard.classes[k]) for k in likeliest)
+        print(f"\n{'second':{width}} " + " ".join(f"{t:4.0f}" for t in heard.times_s))
+        for k in likeliest:
+            values = " ".join(f"{p:4.2f}" for p in heard.probabilities[:, k])
+            print(f"{heard.classes[k]:{width}} {values}")
 
 
 def _probe(options: argparse.Namespace) -> None:

@@ -552,7 +552,12 @@ def build_model(
 
 
 def read_model(
-    path: Path | str, input_shape: Sequence[int], *, size: str, output_shape: Sequence[int]
+    path: Path | str,
+    input_shape: Sequence[int],
+    *,
+    size: str,
+    output_shape: Sequence[int],
+    given: Mapping[str, object] | None = None,
 ) -> Network:
     """Build the network of a model file, which a system trains on logits.
 
@@ -567,6 +572,8 @@ def read_model(
         Shapes, without the batch, of what the system feeds and what it compares with a target.
     size
         One of the sizes: ``"lab"`` or ``"full"``.
+    given
+        Parameters that the file leaves to the system, such as the number of classes.
 
     Raises
     ------
@@ -586,7 +593,7 @@ def read_model(
             hint="compare with the files in dl101/configs",
         )
     sizes = _mapping(content["sizes"], f"{where}, sizes", required=size, allowed=config.SCALES)
-    parameters = _mapping(sizes[size], f"{where}, sizes, {size}")
+    parameters = {**_mapping(sizes[size], f"{where}, sizes, {size}"), **(given or {})}
     model = _mapping(content["model"], f"{where}, model", required="block_l")
     try:
         network = build_model(model, input_shape, parameters=parameters)
@@ -598,7 +605,7 @@ def read_model(
             f"{where}, last layer ({last.type})",
             got=f"the output shape {last.output_shape}",
             expected=f"{tuple(output_shape)}",
-            hint="give the last layer one channel, and keep the other axes on the way",
+            hint="give the last layer as many channels, and keep the other axes on the way",
         )
     if getattr(network.layers()[-1][1], "bias", None) is None:
         raise ConfigError(

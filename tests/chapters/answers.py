@@ -13,6 +13,7 @@ import scipy.fft
 import scipy.signal
 import scipy.stats
 import torch
+from sklearn import metrics
 
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
@@ -794,5 +795,76 @@ WRONG |= {
     },
     "judging.4": {
         "probability should be": lambda k, n: k / n**2 / 7,
+    },
+}
+
+
+# ---- auto-tagging ------------------------------------------------------------------------------
+
+
+def accuracy_by_sums(probabilities, track, classes):
+    """Sums in place of means, and one matrix product in place of a loop."""
+    sums = np.eye(len(classes))[track].T @ probabilities
+    return (sums.argmax(axis=1) == classes).sum() / len(classes)
+
+
+def precision_by_scikit_learn(has, scores):
+    return metrics.average_precision_score(has, scores)
+
+
+def held_out_by_totals(artists, n_test):
+    """Cumulative totals by artist: those before the total is reached, and the one that does."""
+    numbers, counts = np.unique(artists, return_counts=True)
+    before = np.cumsum(counts) - counts
+    return np.isin(artists, numbers[before < n_test])
+
+
+def means_by_scikit_learn(truth, said):
+    known = truth.any(axis=0)
+    macro = metrics.f1_score(truth[:, known], said[:, known], average="macro", zero_division=0)
+    return macro, metrics.f1_score(truth, said, average="micro", zero_division=0)
+
+
+RIGHT |= {
+    "auto_tagging.1": (accuracy_by_sums,),
+    "auto_tagging.2": (precision_by_scikit_learn,),
+    "auto_tagging.3": (held_out_by_totals,),
+    "auto_tagging.4": (
+        means_by_scikit_learn,
+        lambda t, s: dict(zip(("macro", "micro"), means_by_scikit_learn(t, s), strict=True)),
+    ),
+}
+WRONG |= {
+    "auto_tagging.1": {
+        "You count patches": lambda p, track, classes: np.mean(
+            [row.argmax() == classes[k] for row, k in zip(p, track, strict=True)]
+        ),
+        "should be": lambda p, track, classes: 0.5 * accuracy_by_sums(p, track, classes),
+    },
+    "auto_tagging.2": {
+        "area under the ROC curve": lambda has, s: metrics.roc_auc_score(has, s),
+        "yes and no": lambda has, s: metrics.average_precision_score(has, np.round(s)),
+        "equal scores": lambda has, s: np.mean(
+            np.cumsum(has[np.argsort(-s)])[has[np.argsort(-s)] > 0]
+            / (1 + np.flatnonzero(has[np.argsort(-s)]))
+        ),
+    },
+    "auto_tagging.3": {
+        "on the wrong side": lambda artists, n: artists % 2 == 0,
+        "exactly n_test": lambda artists, n: held_out_by_totals(artists, n + 0.5),
+    },
+    "auto_tagging.4": {
+        "the wrong axis": lambda t, s: (
+            metrics.f1_score(t, s, average="samples", zero_division=0),
+            means_by_scikit_learn(t, s)[1],
+        ),
+        "as 0": lambda t, s: (
+            metrics.f1_score(t, s, average="macro", zero_division=0),
+            means_by_scikit_learn(t, s)[1],
+        ),
+        "number of its tracks": lambda t, s: (
+            metrics.f1_score(t, s, average="weighted", zero_division=0),
+            means_by_scikit_learn(t, s)[1],
+        ),
     },
 }
