@@ -110,6 +110,19 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--accept-restricted", action="store_true", help="as in dl101 fetch")
     train.set_defaults(run=_train)
 
+    covers = commands.add_parser("covers", help="find the versions of a recording in a collection")
+    kinds = covers.add_subparsers(required=True, metavar="index|query")
+    for name, what, words in (
+        ("index", "directory", "folder of recordings, or of an .hdf5 file of features"),
+        ("query", "file", "a recording: WAV, FLAC, MP3 or OGG"),
+    ):
+        kind = kinds.add_parser(name, help=f"{name} a {what}")
+        kind.add_argument(what, type=Path, help=words)
+        kind.add_argument("--index", type=Path, default=Path("covers-index.safetensors"))
+        kind.add_argument("--network", default="cover_songs", help="its name, or a file of weights")
+        kind.set_defaults(run=_covers_index if name == "index" else _covers_query)
+    kind.add_argument("--top", type=int, default=10, help="how many to list (default: 10)")
+
     probe = commands.add_parser("probe", help="measure how hard the embedded corpora are")
     probe.add_argument("corpora", nargs="*", help="their names (default: all)")
     probe.add_argument("--seed", type=int, nargs="+", default=[0], help="seeds of the corpora")
@@ -135,6 +148,7 @@ def _check_numbers(options: argparse.Namespace) -> None:
         "tracks": TrackCount,
         "minutes": Minutes,
         "jobs": Jobs,
+        "top": TrackCount,
         "n_students": Annotated[int, Range(at_least=1, at_most=10_000)],
     }
     for name in vars(options).keys() & ranges.keys():
@@ -309,6 +323,33 @@ def _train(options: argparse.Namespace) -> None:
 
         save(options.results, made)
         print(f"recorded in        {options.results}")
+
+
+def _covers_index(options: argparse.Namespace) -> None:
+    from dl101.data.cache import check_writable
+    from dl101.systems import cover_songs
+    from dl101.training import shipped
+
+    check_writable(options.index)
+    index, left_out = cover_songs.make_index(shipped.load(options.network), options.directory)
+    for error in left_out:
+        print(f"left out: {error}", file=sys.stderr)
+    index.save(options.index)
+    print(f"{len(index.names)} items in {options.index}")
+
+
+def _covers_query(options: argparse.Namespace) -> None:
+    from dl101.systems import cover_songs
+    from dl101.systems.cover_songs_data import Index
+    from dl101.training import shipped
+
+    network = shipped.load(options.network)
+    found = cover_songs.search(network, Index.load(options.index), options.file)
+    for rank, (name, distance) in enumerate(found[: options.top], start=1):
+        verdict = "version" if distance < network.metrics["threshold"] else ""
+        verdict = "the same recording" if distance < cover_songs.SAME else verdict
+        print(f"{rank:3d}  {distance:6.3f}  {name}  {verdict}".rstrip())
+    print(f"A distance below {network.metrics['threshold']:.3f} is called a version.")
 
 
 def _probe(options: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,18 +29,23 @@ from torch import Tensor
 from dl101 import config
 from dl101.config import Count, Positive, Range, Seed, Settings, YamlFile
 from dl101.data import source
+from dl101.data.cache import fingerprint
 from dl101.data.source import DataConfig
+from dl101.errors import DataError
 from dl101.evaluation import retrieval
 from dl101.nn import factory, metric_learning
 from dl101.nn.metric_learning import Mining
 from dl101.systems import cover_songs_data
-from dl101.systems.cover_songs_data import AugmentationConfig, CliqueData, CoverTrack
+from dl101.systems.cover_songs_data import AugmentationConfig, CoverTrack, Index
 from dl101.training import fit, protocol
 from dl101.training.batches import by_side
+from dl101.training.cliques import CliqueData
 from dl101.training.fit import FitResult, TrainingConfig
 from dl101.training.protocol import CONFIGS, Evaluation
+from dl101.training.shipped import Shipped
 
 MOST_ALIGNED = 700  # performances: aligning each pair of more takes minutes
+SAME = 1e-6  # a distance that no other performance has
 FOURIER_FRAMES = (16, 24, 32)  # width of the patches, chosen on validation
 FOURIER_DIMENSIONS = (25, 50, 100)
 
@@ -212,12 +218,14 @@ def build(settings: CoverSongsConfig, *, seed: int = 0) -> CoverSongsSystem:
 
 def batches(settings: CoverSongsConfig, tracks: Sides, *, seed: int = 0) -> CliqueData:
     """Return batches of cliques of the training side; the validation side track by track."""
+    vary = partial(
+        cover_songs_data.vary, n_frames=settings.data.patch_frames, config=settings.augmentation
+    )
     return CliqueData(
         tracks,
-        patch_frames=settings.data.patch_frames,
+        vary,
         batch_size=settings.training.batch_size,
         versions=settings.versions,
-        augmentation=settings.augmentation,
         seed=seed,
         num_workers=settings.training.num_workers,
     )
@@ -334,3 +342,39 @@ def _fourier_distances(tracks: Sides) -> Iterator[NDArray]:
             if found > best:
                 best, chosen = found, seen["test"]
     return distances(chosen, chosen)
+
+
+def identity(network: Shipped) -> str:
+    """Return what identifies a trained network, for the indices that it makes."""
+    return fingerprint(dict(network.record))
+
+
+def make_index(network: Shipped, folder: Path | str) -> tuple[Index, list[DataError]]:
+    """Return the index of a folder; see :func:`dl101.systems.cover_songs_data.make_index`."""
+    return cover_songs_data.make_index(
+        Path(folder),
+        partial(predict, network.system),
+        pool_frames=network.settings.pool_frames,
+        network=identity(network),
+    )
+
+
+def search(network: Shipped, index: Index, path: Path | str) -> list[tuple[str, float]]:
+    """Return the items of an index and their distances to a recording, the nearest first.
+
+    Raises
+    ------
+    DataError
+        If the index was made with another network, or the file is no recording, shorter than 5 s
+        or silent.
+    """
+    if index.network != identity(network):
+        raise DataError(
+            "index",
+            got="embeddings of another network",
+            expected="those of the network that the query is given to",
+            hint="make the index again: dl101 covers index FOLDER",
+        )
+    profile = cover_songs_data.profile_of_audio(path, network.settings.pool_frames)
+    (apart,) = next(distances(predict(network.system, profile)[None], index.embeddings))
+    return [(index.names[i], float(apart[i])) for i in np.argsort(apart, kind="stable")]

@@ -1,34 +1,37 @@
 """The tracks of cover song identification: profiles of pitch classes, and batches of cliques.
 
 A :class:`CoverTrack` is one performance, (12, frames), row 0 is C, with the work that it is a
-version of. All performances of a work are its *clique*. :func:`load_cover_tracks` reads them, from
-an embedded corpus or a downloaded dataset alike; :func:`profile_of_audio` makes one from a
-recording; :class:`CliqueData` draws batches in which works have several versions.
+version of. :func:`load_cover_tracks` reads them, from an embedded corpus or a downloaded dataset
+alike; :func:`profile_of_audio` makes one from a recording; :func:`vary` varies those of training;
+an :class:`Index` holds what a network makes of a collection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-import lightning as L
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from scipy.ndimage import maximum_filter1d
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dl101.config import Ascending, Positive, Probability, Range, Settings
 from dl101.data import audiofile, pair, pyjama, splits
+from dl101.data.audiostore import AudioStore
+from dl101.data.cache import replacing
 from dl101.data.embedded.profiles import FRAME_RATE_HZ
 from dl101.errors import DataError
 from dl101.progress import progress as show_progress
 from dl101.signal import tuning
 from dl101.signal.cqt import HcqtConfig
+from dl101.training.checkpoints import read_safetensors
 
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".aif", ".aiff")
 SAMPLE_RATE = 22050
 SPECTRUM = HcqtConfig(  # a frame every 93 ms, as the features have, from C2 up
     harmonics=(1,), bins_per_semitone=3, n_octaves=6, f_min_hz=65.406, hop_samples=2048
@@ -102,15 +105,18 @@ def around(profile: NDArray[np.float32], positions: NDArray) -> NDArray[np.float
 
 def vary(
     profile: NDArray[np.float32],
-    n_frames: int,
-    config: AugmentationConfig,
     rng: np.random.Generator,
+    *,
+    n_frames: int,
+    config: AugmentationConfig | None,
 ) -> NDArray[np.float32]:
-    """Return ``n_frames`` of a performance at another tempo, from anywhere in it.
+    """Return ``n_frames`` of a performance, from anywhere in it, varied if there is a ``config``.
 
     A transposition is not drawn: the networks of this task are blind to it.
     """
     total = profile.shape[1]
+    if config is None:
+        return around(profile, int(rng.integers(total)) + np.arange(n_frames))
     kept = max(2, round(rng.uniform(config.crop, 1.0) * total))
     begin = int(rng.integers(total))
     part = profile[:, (begin + np.arange(kept)) % total]
@@ -213,149 +219,114 @@ def profile_of_samples(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return (1.0 / (1.0 + np.exp(-0.37 * (level_db + 7.0)))).astype(np.float32)
 
 
-class CliqueBatches(Sampler[tuple[int, int, list[int]]]):
-    """Batches of an epoch: (epoch, number of the batch, tracks).
+def profiles_in(
+    folder: Path, pool_frames: int
+) -> Iterator[tuple[str, NDArray[np.float32] | DataError]]:
+    """Yield the name and the profile of each item of a folder, or what is wrong with it.
 
-    Each performance that has a partner is in an epoch at most once, in a group of 2 to ``versions``
-    performances of its work: nothing is repeated to fill a group, or it would be its own positive
-    at distance zero. Groups are shuffled anew, in an order of the seed and the epoch alone, and
-    put into batches of at most ``batch_size`` tracks.
+    Items are the recordings in the folder and below it, and the features in its HDF5 files. Of
+    entries that a .pyjama file of the folder annotates, those that :func:`performances` names.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing, or a file of features cannot be read.
+    """
+    if not folder.is_dir():
+        hint = "give a folder of recordings, or one with an .hdf5 file of features"
+        raise DataError(str(folder), got="no such folder", expected="a folder", hint=hint)
+    listed = [pyjama.read(path) for path in sorted(folder.glob("*.pyjama"))]
+    annotated = {entry.filepath for collection in listed for entry in collection}
+    kept = {entry.filepath for collection in listed for entry in performances(collection)}
+    for path in sorted(folder.glob("*.hdf5")):
+        with AudioStore(path) as store:
+            for key in store.keys():
+                if key in annotated and key not in kept:
+                    continue
+                values, _ = store.read_feature(key, n_bins=12, frame_rate_hz=FRAME_RATE_HZ)
+                yield key, pooled(values, pool_frames)
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in AUDIO_SUFFIXES:
+            try:
+                yield str(path.relative_to(folder)), profile_of_audio(path, pool_frames)
+            except DataError as error:
+                yield str(path.relative_to(folder)), error
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """The embeddings of a collection, to be searched again and again.
+
+    Attributes
+    ----------
+    names
+        Of the items, in order.
+    embeddings
+        (items, numbers) float32.
+    network
+        What identifies the network that made them: those of two networks cannot be compared.
     """
 
-    def __init__(self, works: Sequence[str], *, batch_size: int, versions: int, seed: int) -> None:
-        _, self.works = np.unique(np.asarray(works), return_inverse=True)
-        self.batch_size, self.versions = max(batch_size, 4), versions
-        self.seed, self.epoch = seed, 0
+    names: tuple[str, ...]
+    embeddings: NDArray[np.float32]
+    network: str
 
-    def groups(self) -> list[list[int]]:
-        """Return the groups of this epoch, shuffled."""
-        rng = np.random.default_rng([self.seed, self.epoch])
-        groups = []
-        for work in range(int(self.works.max(initial=-1)) + 1):
-            members = rng.permutation(np.flatnonzero(self.works == work))
-            n_groups = -(-len(members) // self.versions)
-            parts = [part.tolist() for part in np.array_split(members, n_groups)]
-            groups += [part for part in parts if len(part) > 1]
-        return [groups[i] for i in rng.permutation(len(groups))]
+    def save(self, path: Path | str) -> None:
+        """Write the index to a safetensors file, which appears complete or not at all."""
+        header = {"index": json.dumps({"names": self.names, "network": self.network})}
+        tensors = {"embeddings": torch.from_numpy(np.ascontiguousarray(self.embeddings))}
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata=header)
 
-    def batches(self) -> list[list[int]]:
-        """Return the tracks of each batch; one that holds a single group teaches nothing."""
-        found: list[list[list[int]]] = [[]]
-        for group in self.groups():
-            if sum(map(len, found[-1])) + len(group) > self.batch_size:
-                found.append([])
-            found[-1].append(group)
-        return [[track for group in part for track in group] for part in found if len(part) > 1]
+    @classmethod
+    def load(cls, path: Path | str) -> Index:
+        """Read an index.
 
-    def __iter__(self) -> Iterator[tuple[int, int, list[int]]]:
-        return iter((self.epoch, i, batch) for i, batch in enumerate(self.batches()))
-
-    def __len__(self) -> int:
-        return len(self.batches())
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the batches of this epoch; Lightning calls it."""
-        self.epoch = epoch
-
-
-class Cliques(Dataset):
-    """A batch of varied performances for each item of :class:`CliqueBatches`.
-
-    ``input`` (tracks, 12, patch_frames) float32, ``work`` (tracks,) integers. What is drawn depends
-    on the seed, the epoch and the number of the batch alone.
-    """
-
-    def __init__(
-        self,
-        tracks: Sequence[CoverTrack],
-        patch_frames: int,
-        augmentation: AugmentationConfig | None,
-        seed: int,
-    ) -> None:
-        self.tracks, self.patch_frames = tracks, patch_frames
-        self.augmentation, self.seed = augmentation, seed
-        _, self.works = np.unique([track.work for track in tracks], return_inverse=True)
-
-    def __len__(self) -> int:
-        return len(self.tracks)
-
-    def __getitem__(self, batch: tuple[int, int, list[int]]) -> dict[str, Tensor]:
-        epoch, number, members = batch
-        rng = np.random.default_rng([self.seed, epoch, number])
-        inputs = [self._varied(self.tracks[i].input, rng) for i in members]
-        return {
-            "input": torch.from_numpy(np.stack(inputs)),
-            "work": torch.from_numpy(self.works[members]),
-        }
-
-    def _varied(self, profile: NDArray[np.float32], rng: np.random.Generator) -> NDArray:
-        if self.augmentation is None:
-            begin = int(rng.integers(profile.shape[1]))
-            return around(profile, begin + np.arange(self.patch_frames))
-        return vary(profile, self.patch_frames, self.augmentation, rng)
-
-
-class WholeTracks(Dataset):
-    """Performances as they are, one at a time: their lengths differ."""
-
-    def __init__(self, tracks: Sequence[CoverTrack]) -> None:
-        self.tracks = tracks
-        _, self.works = np.unique([track.work for track in tracks], return_inverse=True)
-
-    def __len__(self) -> int:
-        return len(self.tracks)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        values = np.array(self.tracks[index].input)[None]
-        return {"input": torch.from_numpy(values), "work": torch.tensor(self.works[[index]])}
-
-
-class CliqueData(L.LightningDataModule):
-    """Batches of cliques of the training side, and the validation side track by track."""
-
-    def __init__(
-        self,
-        tracks: Mapping[str, Sequence[CoverTrack]],
-        *,
-        patch_frames: int,
-        batch_size: int,
-        versions: int,
-        augmentation: AugmentationConfig | None,
-        seed: int = 0,
-        num_workers: int = 0,
-    ) -> None:
-        super().__init__()
-        self.train = Cliques(tracks["train"], patch_frames, augmentation, seed)
-        self.validation = WholeTracks(tracks["validation"])
-        self.order = CliqueBatches(
-            [track.work for track in tracks["train"]],
-            batch_size=batch_size,
-            versions=versions,
-            seed=seed,
-        )
-        if not len(self.order):
+        Raises
+        ------
+        DataError
+            If the file is missing, damaged, or no index.
+        """
+        tensors, header = read_safetensors(Path(path).expanduser())
+        try:
+            found = json.loads(header["index"])
+            names, network = tuple(map(str, found["names"])), str(found["network"])
+            embeddings = tensors["embeddings"].numpy()
+            if embeddings.ndim != 2 or len(names) != len(embeddings):
+                raise ValueError(f"{len(names)} names for embeddings {embeddings.shape}")
+        except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                "training side",
-                got=f"{len(tracks['train'])} performances without two cliques",
-                expected="works with at least two performances each",
-                hint="use more tracks (data.n_tracks)",
-            )
-        self.num_workers = num_workers
+                f"index {path}",
+                got=f"a file without {error}" if isinstance(error, KeyError) else str(error),
+                expected="the embeddings of a collection and their names",
+                hint="make it with dl101 covers index FOLDER",
+            ) from error
+        return cls(names, embeddings, network)
 
-    def train_dataloader(self) -> DataLoader:
-        """Return batches of cliques, drawn anew in each epoch."""
-        return self._loader(self.train, self.order)
 
-    def val_dataloader(self) -> DataLoader:
-        """Return the performances of the validation side, in order."""
-        return self._loader(self.validation, None)
+def make_index(
+    folder: Path, embed: Callable[[NDArray], NDArray], *, pool_frames: int, network: str
+) -> tuple[Index, list[DataError]]:
+    """Return the index of a folder, see :func:`profiles_in`, and what is wrong with some files.
 
-    def _loader(self, dataset: Dataset, sampler: Sampler | None) -> DataLoader:
-        return DataLoader(
-            dataset,
-            batch_size=None,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+    Raises
+    ------
+    DataError
+        If nothing in the folder can be read.
+    """
+    names, embeddings, left_out = [], [], []
+    for name, found in profiles_in(folder, pool_frames):
+        if isinstance(found, DataError):
+            left_out.append(found)
+        else:
+            names.append(name)
+            embeddings.append(embed(found))
+    if names:
+        return Index(tuple(names), np.stack(embeddings), network), left_out
+    nothing = DataError(
+        str(folder),
+        got="neither a recording nor features",
+        expected="WAV, FLAC, MP3 or OGG files, or an .hdf5 file of profiles (12, frames)",
+        hint="give the folder that holds them",
+    )
+    raise left_out[0] if left_out else nothing
