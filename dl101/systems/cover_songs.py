@@ -13,7 +13,7 @@ The functions that every system has are listed in :class:`dl101.training.protoco
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -301,26 +301,34 @@ def choose_threshold(embeddings: NDArray, tracks: Sequence[CoverTrack]) -> float
     return float(apart[order][int(f_measure.argmax())])
 
 
-def baselines(settings: CoverSongsConfig, tracks: Sides) -> dict[str, Evaluation]:
+def baselines(
+    settings: CoverSongsConfig, tracks: Sides, *, names: Sequence[str] = ()
+) -> dict[str, Evaluation]:
     """Return what is found without training a network, on the same queries.
 
-    Alignment compares every pair frame by frame: it is left out for more than
-    :data:`MOST_ALIGNED` performances.
+    Of :data:`BASELINES` those that are named, or all; unless named, alignment is left out for more
+    than :data:`MOST_ALIGNED` performances, as it compares every pair frame by frame.
     """
     del settings
     test = tracks["test"]
-    profiles = [track.input.astype(float) for track in test]
-    chance = np.random.default_rng(0).random((len(test), len(test)))
-    means = np.stack([profile.mean(axis=1) for profile in profiles])
-    found = {
-        "random": [chance],
-        "mean profile": [-retrieval.transposed_similarity(means)],
-        "Fourier + PCA": _fourier_distances(tracks),
-    }
-    if len(test) <= MOST_ALIGNED:
-        found["cross-correlation"] = [-retrieval.correlation_similarity(profiles)]
-        found["alignment"] = [-retrieval.alignment_similarity(profiles)]
-    return {name: Evaluation(score(iter(blocks), test)) for name, blocks in found.items()}
+    if not names:
+        names = [n for n in BASELINES if n != "alignment" or len(test) <= MOST_ALIGNED]
+    return {name: Evaluation(score(iter(BASELINES[name](tracks)), test)) for name in names}
+
+
+def _profiles(tracks: Sides) -> list[NDArray[np.float64]]:
+    return [track.input.astype(float) for track in tracks["test"]]
+
+
+BASELINES: Mapping[str, Callable[[Sides], Iterable[NDArray]]] = {
+    "random": lambda tracks: [np.random.default_rng(0).random([len(tracks["test"])] * 2)],
+    "mean profile": lambda tracks: [
+        -retrieval.transposed_similarity(np.stack([p.mean(axis=1) for p in _profiles(tracks)]))
+    ],
+    "cross-correlation": lambda tracks: [-retrieval.correlation_similarity(_profiles(tracks))],
+    "Fourier + PCA": lambda tracks: _fourier_distances(tracks),
+    "alignment": lambda tracks: [-retrieval.alignment_similarity(_profiles(tracks))],
+}
 
 
 def _fourier_distances(tracks: Sides) -> Iterator[NDArray]:

@@ -1,0 +1,87 @@
+"""What makes an embedding of versions: which triplets are mined, and which loss is taken of them.
+
+Every variant is the network of :mod:`dl101.systems.cover_songs` at lab scale, with the same
+performances, batches and number of steps; only loss and mining differ. Scores are those of ranking
+the test side, works of which none was trained on; the weights of the epoch with the best mean
+average precision on the validation side are kept. ``collapse`` is the mean distance of two test
+performances: 2 where the embedding uses its space, next to 0 where all performances have become one
+point. The baselines need no training, or no labels.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from dl101 import config
+from dl101.systems import cover_songs as system
+from dl101.systems.cover_songs import CoverSongsConfig, CoverSongsSystem
+from dl101.systems.cover_songs_data import CoverTrack
+from dl101.training.comparison import Comparison
+
+CORPUS = "covers"
+SETTINGS = system.load_config()
+N_TRACKS = SETTINGS.data.n_tracks
+MININGS = ("random", "easy", "semi-hard", "hard")
+VARIANTS = {
+    variant.variant: variant
+    for variant in (
+        *(
+            system.load_config(settings=[f"loss={loss}", f"mining={mining}"])
+            for loss in ("triplet", "contrastive")
+            for mining in MININGS
+        ),
+        system.load_config(settings=["loss=nt-xent"]),
+    )
+}
+
+Sides = Mapping[str, Sequence[CoverTrack]]
+
+
+def load(*, seed: int = 0, n_tracks: int = N_TRACKS, progress: bool = True) -> Sides:
+    """Return the performances of each side, of a corpus of this seed."""
+    changes = [f"data.seed={seed}", f"data.n_tracks={n_tracks}"]
+    return system.load_tracks(system.load_config(settings=changes), progress=progress)
+
+
+def train(variant: CoverSongsConfig, tracks: Sides, *, seed: int = 0) -> CoverSongsSystem:
+    """Train one variant."""
+    network = system.build(variant, seed=seed)
+    with tempfile.TemporaryDirectory(prefix="dl101-") as folder:
+        system.train(network, tracks, folder, seed=seed, progress=False)
+    return network
+
+
+def score(network: CoverSongsSystem, variant: CoverSongsConfig, tracks: Sides) -> dict[str, float]:
+    """Return the mean ranking scores of the test side, and how far its performances lie apart."""
+    evaluation = system.evaluate(network, tracks)
+    embeddings = system.embed(network, tracks["test"])
+    apart = np.concatenate(list(system.distances(embeddings, embeddings)))
+    return {**evaluation.mean, **evaluation.chosen, "collapse": float(apart.mean())}
+
+
+def describe(variant: CoverSongsConfig) -> dict[str, Any]:
+    """Return the settings of a variant; data and seed stand in its record."""
+    return {key: value for key, value in config.to_dict(variant).items() if key != "data"}
+
+
+def _baseline(name: str, tracks: Sides) -> dict[str, float]:
+    return system.baselines(SETTINGS, tracks, names=[name])[name].mean
+
+
+COMPARISON = Comparison(
+    corpus=CORPUS,
+    n_tracks=N_TRACKS,
+    load=load,
+    n_items=lambda tracks: len(tracks["test"]),
+    baselines={name: partial(_baseline, name) for name in system.BASELINES},
+    variants=VARIANTS,
+    train=train,
+    score=score,
+    describe=describe,
+)
+run = COMPARISON.run
