@@ -78,8 +78,9 @@ class CoverSongsConfig(Settings):
 
     @property
     def variant(self) -> str:
-        """Return the name of the run in tables, such as ``triplet-hard``."""
-        return self.loss if self.loss == "nt-xent" else f"{self.loss}-{self.mining}"
+        """Return the name of the run in tables: ``triplet-hard``, ``move_late-nt-xent``."""
+        name = self.loss if self.loss == "nt-xent" else f"{self.loss}-{self.mining}"
+        return name if self.model == "move" else f"{self.model}-{name}"
 
 
 Config = CoverSongsConfig

@@ -23,7 +23,7 @@ from dl101.training.cliques import CliqueBatches
 
 pytestmark = pytest.mark.slow
 
-MODELS = ("move", "move_original")
+MODELS = ("move", "move_late", "move_original")
 LOSSES = [
     *(("triplet", mining) for mining in ("random", "easy", "semi-hard", "hard")),
     *(("contrastive", mining) for mining in ("random", "easy", "semi-hard", "hard")),
@@ -72,7 +72,7 @@ def test_full_size_has_the_published_number_of_parameters(model, count, reach):
 
 @pytest.mark.parametrize(
     ("model", "scale"),  # the full original has the layers of the lab's, and 16,000 numbers
-    [("move", "lab"), ("move", "full"), ("move_original", "lab")],
+    [("move", "lab"), ("move", "full"), ("move_original", "lab"), ("move_late", "lab")],
 )
 def test_every_transposition_has_the_same_embedding(model, scale):
     """A rotated profile is the same rows in another order; the maximum forgets the order."""
@@ -94,7 +94,8 @@ def test_every_transposition_has_the_same_embedding(model, scale):
 @pytest.mark.parametrize(("loss", "mining"), LOSSES)
 def test_every_cell_of_the_grid_runs_forward_and_backward(tracks, model, loss, mining):
     settings = small(model=model, loss=loss, mining=mining)
-    assert settings.variant == ("nt-xent" if loss == "nt-xent" else f"{loss}-{mining}")
+    name = "nt-xent" if loss == "nt-xent" else f"{loss}-{mining}"
+    assert settings.variant == (name if model == "move" else f"{model}-{name}")
     built = system.build(settings)
     drawn = system.batches(settings, tracks)
     value = built.loss(next(iter(drawn.train_dataloader())))
