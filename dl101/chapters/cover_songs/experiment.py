@@ -7,22 +7,32 @@ the test side, works of which none was trained on; the weights of the epoch with
 average precision on the validation side are kept. ``collapse`` is the mean distance of two test
 performances: 2 where the embedding uses its space, next to 0 where all performances have become one
 point. The baselines need no training, or no labels.
+
+Last, what the network that ships makes of sound: versions that were never trained on are played,
+heard as in :func:`~dl101.systems.cover_songs_data.profile_of_samples`, and ranked by what was heard
+(``audio``), by their features (``features``), or the one by the other (``audio to features``).
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dl101 import config
+from dl101.data.embedded.corpora import covers
 from dl101.systems import cover_songs as system
+from dl101.systems import cover_songs_data
 from dl101.systems.cover_songs import CoverSongsConfig, CoverSongsSystem
 from dl101.systems.cover_songs_data import CoverTrack
-from dl101.training.comparison import Comparison
+from dl101.training import shipped
+from dl101.training.comparison import Comparison, Measurement
+from dl101.training.protocol import Evaluation
+from dl101.training.shipped import Shipped
 
 CORPUS = "covers"
 SETTINGS = system.load_config()
@@ -40,6 +50,10 @@ VARIANTS = {
         system.load_config(settings=["loss=nt-xent", "model=move_late"]),
     )
 }
+
+N_WORKS, N_VERSIONS = 12, 3  # that are played
+PREFIX = "shipped, "
+HEARD = [PREFIX + name for name in ("features", "audio", "audio to features")]
 
 Sides = Mapping[str, Sequence[CoverTrack]]
 
@@ -75,6 +89,32 @@ def _baseline(name: str, tracks: Sides) -> dict[str, float]:
     return system.baselines(SETTINGS, tracks, names=[name])[name].mean
 
 
+def heard(network: Shipped, tracks: Sides, *, seed: int) -> dict[str, dict[str, float]]:
+    """Return the scores of performances of the test side that are played to the network."""
+    cliques: dict[str, list[CoverTrack]] = {}
+    for track in tracks["test"]:
+        cliques.setdefault(track.work, []).append(track)
+    large = [members for members in cliques.values() if len(members) >= N_VERSIONS][:N_WORKS]
+    chosen = [track for members in large for track in members[:N_VERSIONS]]
+    played = []
+    for track in chosen:
+        index = int(track.key.split(".")[0])
+        sound, _ = covers.render_audio(index, seed=seed)
+        profile = cover_songs_data.profile_of_samples(sound)
+        played.append(cover_songs_data.pooled(profile, network.settings.pool_frames))
+    embeddings = {
+        "features": system.embed(network.system, chosen),
+        "audio": np.stack([system.predict(network.system, profile) for profile in played]),
+    }
+    pairs = {"features": ("features",) * 2, "audio": ("audio",) * 2}
+    pairs["audio to features"] = ("audio", "features")
+    found = {}
+    for name, (queries, items) in pairs.items():
+        scores = system.score(system.distances(embeddings[queries], embeddings[items]), chosen)
+        found[name] = Evaluation(scores).mean
+    return found
+
+
 COMPARISON = Comparison(
     corpus=CORPUS,
     n_tracks=N_TRACKS,
@@ -86,4 +126,29 @@ COMPARISON = Comparison(
     score=score,
     describe=describe,
 )
-run = COMPARISON.run
+
+
+def run(
+    seed: int, n_tracks: int | None = None, *, done: Collection[str] = ()
+) -> Iterator[Measurement]:
+    """Yield the comparison, and what the network that ships makes of sound."""
+    yield from COMPARISON.run(seed, n_tracks, done=done)
+    if set(HEARD) <= set(done):
+        return
+    start = time.perf_counter()
+    network = shipped.load("cover_songs")
+    n_tracks = n_tracks or N_TRACKS
+    tracks = load(seed=seed, n_tracks=n_tracks, progress=False)
+    scores = heard(network, tracks, seed=seed)
+    spent_s = time.perf_counter() - start
+    for name, metrics in scores.items():
+        yield Measurement(
+            f"{PREFIX}{name}",
+            metrics,
+            n_items=N_WORKS * N_VERSIONS,
+            corpus=CORPUS,
+            n_tracks=n_tracks,
+            config={"network": system.identity(network)},
+            network=network.system,
+            wall_time_s=spent_s,
+        )
