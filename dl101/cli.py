@@ -114,8 +114,20 @@ def _parser() -> argparse.ArgumentParser:
     tag.add_argument("file", type=Path, help="WAV, FLAC, MP3 or OGG, of any rate")
     tag.add_argument("--top", type=int, default=10, help="how many tags (default: 10)")
     tag.add_argument("--each-second", action="store_true", help="and a table over time")
-    tag.add_argument("--weights", default="auto_tagging", help="a network, by name or file")
+    tag.add_argument("--network", default="auto_tagging", help="its name, or a file of weights")
     tag.set_defaults(run=_tag)
+    covers = commands.add_parser("covers", help="find the versions of a recording in a collection")
+    kinds = covers.add_subparsers(required=True, metavar="index|query")
+    for name, what, words in (
+        ("index", "directory", "folder of recordings, or of an .hdf5 file of features"),
+        ("query", "file", "a recording: WAV, FLAC, MP3 or OGG"),
+    ):
+        kind = kinds.add_parser(name, help=f"{name} a {what}")
+        kind.add_argument(what, type=Path, help=words)
+        kind.add_argument("--index", type=Path, default=Path("covers-index.safetensors"))
+        kind.add_argument("--network", default="cover_songs", help="its name, or a file of weights")
+        kind.set_defaults(run=_covers_index if name == "index" else _covers_query)
+    kind.add_argument("--top", type=int, default=10, help="how many to list (default: 10)")
 
     probe = commands.add_parser("probe", help="measure how hard the embedded corpora are")
     probe.add_argument("corpora", nargs="*", help="their names (default: all)")
@@ -323,7 +335,7 @@ def _tag(options: argparse.Namespace) -> None:
     from dl101.systems import auto_tagging
     from dl101.training import shipped
 
-    network = shipped.load(options.weights)
+    network = shipped.load(options.network)
     heard = auto_tagging.listen(network.system, options.file)
     likeliest = (-heard.mean).argsort(kind="stable")[: options.top]
     for k in likeliest:
@@ -334,6 +346,33 @@ def _tag(options: argparse.Namespace) -> None:
         for k in likeliest:
             values = " ".join(f"{p:4.2f}" for p in heard.probabilities[:, k])
             print(f"{heard.classes[k]:{width}} {values}")
+
+
+def _covers_index(options: argparse.Namespace) -> None:
+    from dl101.data.cache import check_writable
+    from dl101.systems import cover_songs
+    from dl101.training import shipped
+
+    check_writable(options.index)
+    index, left_out = cover_songs.make_index(shipped.load(options.network), options.directory)
+    for error in left_out:
+        print(f"left out: {error}", file=sys.stderr)
+    index.save(options.index)
+    print(f"{len(index.names)} items in {options.index}")
+
+
+def _covers_query(options: argparse.Namespace) -> None:
+    from dl101.systems import cover_songs
+    from dl101.systems.cover_songs_data import Index
+    from dl101.training import shipped
+
+    network = shipped.load(options.network)
+    found = cover_songs.search(network, Index.load(options.index), options.file)
+    for rank, (name, distance) in enumerate(found[: options.top], start=1):
+        verdict = "version" if distance < network.metrics["threshold"] else ""
+        verdict = "the same recording" if distance < cover_songs.SAME else verdict
+        print(f"{rank:3d}  {distance:6.3f}  {name}  {verdict}".rstrip())
+    print(f"A distance below {network.metrics['threshold']:.3f} is called a version.")
 
 
 def _probe(options: argparse.Namespace) -> None:

@@ -456,7 +456,7 @@ LAYER_TYPES: Mapping[str, LayerType] = {
     "SoftmaxWeight": LayerType(lambda: AttentionPool()),
     # Features, (..., D)
     "Linear": LayerType(
-        lambda in_features, out_features: nn.Linear(in_features, out_features),
+        lambda in_features, out_features, bias=True: nn.Linear(in_features, out_features, bias),
         {"in_features": _last_axis},
     ),
     "Dropout": LayerType(lambda p: nn.Dropout(p)),
@@ -556,10 +556,10 @@ def read_model(
     input_shape: Sequence[int],
     *,
     size: str,
-    output_shape: Sequence[int],
+    output_shape: Sequence[int] | None,
     given: Mapping[str, object] | None = None,
 ) -> Network:
-    """Build the network of a model file, which a system trains on logits.
+    """Build the network of a model file, which a system trains.
 
     The file has ``model:``, see :func:`build_model`, and ``sizes:``, which gives the parameters of
     the model for each size of it.
@@ -568,10 +568,13 @@ def read_model(
     ----------
     path
         The YAML file.
-    input_shape, output_shape
-        Shapes, without the batch, of what the system feeds and what it compares with a target.
+    input_shape
+        Shape, without the batch, of what the system feeds.
     size
         One of the sizes: ``"lab"`` or ``"full"``.
+    output_shape
+        Shape, without the batch, of the logits that the system compares with a target. None: the
+        output is an embedding, of the shape that the model gives it.
     given
         Parameters that the file leaves to the system, such as the number of classes.
 
@@ -599,6 +602,8 @@ def read_model(
         network = build_model(model, input_shape, parameters=parameters)
     except Dl101Error as error:
         raise _placed(error, where) from None
+    if output_shape is None:
+        return network
     last = network.describe()[-1]
     if last.output_shape != tuple(output_shape):
         raise ShapeError(

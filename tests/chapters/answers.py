@@ -868,3 +868,64 @@ WRONG |= {
         ),
     },
 }
+
+
+# ---- cover_songs -------------------------------------------------------------------------------
+
+
+def ranks_by_counting(distances, works):
+    """The rank of the first version is 1 plus the strangers that are nearer: nothing is sorted."""
+    same = np.equal.outer(works, works) & ~np.eye(len(works), dtype=bool)
+    first = np.where(same, distances, np.inf).min(axis=1)
+    strangers = ~np.equal.outer(works, works)
+    nearer = (strangers & (distances < first[:, None])).sum(axis=1)
+    return np.where(same.any(axis=1), nearer + 1, 0)
+
+
+def precision_by_scikit_learn(hits, n_versions):
+    """What is not in the list comes after everything else, infinitely late."""
+    from sklearn.metrics import average_precision_score
+
+    hits = np.asarray(hits)
+    if not hits.any():
+        return 0.0
+    found = average_precision_score(hits, -np.arange(hits.size))
+    return found * hits.sum() / n_versions
+
+
+def semi_hard_in_a_list(distances, works, anchor, positive, margin):
+    p = distances[positive]
+    return [
+        w != works[anchor] and p < d < p + margin for d, w in zip(distances, works, strict=True)
+    ]
+
+
+def best_key_by_torch(profile, kernel):
+    """The layer itself."""
+    rows = np.concatenate([profile, profile[:11]])
+    found = torch.nn.functional.conv2d(
+        torch.as_tensor(rows)[None, None].double(), torch.as_tensor(kernel)[None, None].double()
+    )
+    return found[0, 0].amax(dim=0)
+
+
+RIGHT |= {
+    "cover_songs.1": (ranks_by_counting,),
+    "cover_songs.2": (precision_by_scikit_learn,),
+    "cover_songs.3": (semi_hard_in_a_list,),
+    "cover_songs.4": (best_key_by_torch,),
+}
+WRONG |= {
+    "cover_songs.1": {
+        "leave out the query": lambda d, works: ranks_by_counting(d, works) + 2,
+    },
+    "cover_songs.2": {
+        "A hidden list scores": lambda hits, n: precision_by_scikit_learn(hits, n) / 3,
+    },
+    "cover_songs.3": {
+        "semi-hard negatives, and yours are": lambda d, works, a, p, m: np.arange(d.size) == 3,
+    },
+    "cover_songs.4": {
+        "should be": lambda profile, kernel: 2 * best_key_by_torch(profile, kernel),
+    },
+}

@@ -350,7 +350,7 @@ def test_command_line_trains_records_and_tags_any_file(tmp_path, capsys):
         ("d.mp3", 48000, 2),
     ):
         soundfile.write(tmp_path / name, rng.normal(size=(4 * rate, channels)) / 10, rate)
-        arguments = ["tag", str(tmp_path / name), "--weights", str(weights), "--top", "4"]
+        arguments = ["tag", str(tmp_path / name), "--network", str(weights), "--top", "4"]
         assert cli.main(arguments) == 0
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == 4
