@@ -110,6 +110,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--accept-restricted", action="store_true", help="as in dl101 fetch")
     train.set_defaults(run=_train)
 
+    chords = commands.add_parser("chords", help="write down the chords of a recording")
+    chords.add_argument("file", type=Path, help="WAV, FLAC, MP3 or OGG")
+    chords.add_argument("--output", type=Path, help="folder for a .lab and a .jams file")
+    chords.set_defaults(run=_chords)
+
     probe = commands.add_parser("probe", help="measure how hard the embedded corpora are")
     probe.add_argument("corpora", nargs="*", help="their names (default: all)")
     probe.add_argument("--seed", type=int, nargs="+", default=[0], help="seeds of the corpora")
@@ -309,6 +314,27 @@ def _train(options: argparse.Namespace) -> None:
 
         save(options.results, made)
         print(f"recorded in        {options.results}")
+
+
+def _chords(options: argparse.Namespace) -> None:
+    from dl101.data import audiofile, chord_segments
+    from dl101.systems import chords
+    from dl101.training import shipped
+
+    network = shipped.load("chords")
+    rate = network.settings.feature.sample_rate
+    audio = audiofile.read_recording(options.file, rate)
+    found = chords.recognise(network.system, audio, stay=network.metrics["stay"])
+    for (begin, end), label in zip(found.intervals_s, found.labels, strict=True):
+        print(f"{begin:8.2f} {end:8.2f}  {label}")
+    if options.output:
+        path = options.output / options.file.name
+        title, duration_s = options.file.stem, len(audio) / rate
+        chord_segments.write_lab(path.with_suffix(".lab"), found)
+        chord_segments.write_jams(
+            path.with_suffix(".jams"), found, title=title, duration_s=duration_s
+        )
+        print(f"written: {path.with_suffix('.lab')}, {path.with_suffix('.jams')}")
 
 
 def _probe(options: argparse.Namespace) -> None:
