@@ -106,7 +106,8 @@ def count_transitions(
     every_key
         Count each sequence in all twelve transpositions.
     smoothing
-        Added to every count, so that nothing is impossible.
+        Added to every count, so that nothing is impossible; without, what follows a class that is
+        never seen is anything alike.
     """
     n = len(vocabulary.classes)
     counts = np.full((n, n), smoothing)
@@ -115,7 +116,8 @@ def count_transitions(
             moved = vocabulary.transposed(sequence, semitones)
             pairs = np.stack([moved[:-1], moved[1:]])
             np.add.at(counts, tuple(pairs[:, (pairs >= 0).all(axis=0)]), 1.0)
-    return counts / counts.sum(axis=1, keepdims=True)
+    total = counts.sum(axis=1, keepdims=True)
+    return np.where(total > 0, counts / np.maximum(total, 1e-300), 1 / n)
 
 
 def viterbi(
