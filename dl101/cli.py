@@ -128,6 +128,11 @@ def _parser() -> argparse.ArgumentParser:
         kind.add_argument("--network", default="cover_songs", help="its name, or a file of weights")
         kind.set_defaults(run=_covers_index if name == "index" else _covers_query)
     kind.add_argument("--top", type=int, default=10, help="how many to list (default: 10)")
+    chords = commands.add_parser("chords", help="write down the chords of a recording")
+    chords.add_argument("file", type=Path, help="WAV, FLAC, MP3 or OGG")
+    chords.add_argument("--output", type=Path, help="folder for a .lab and a .jams file")
+    chords.add_argument("--network", default="chords", help="its name, or a file of weights")
+    chords.set_defaults(run=_chords)
 
     probe = commands.add_parser("probe", help="measure how hard the embedded corpora are")
     probe.add_argument("corpora", nargs="*", help="their names (default: all)")
@@ -373,6 +378,27 @@ def _covers_query(options: argparse.Namespace) -> None:
         verdict = "the same recording" if distance < cover_songs.SAME else verdict
         print(f"{rank:3d}  {distance:6.3f}  {name}  {verdict}".rstrip())
     print(f"A distance below {network.metrics['threshold']:.3f} is called a version.")
+
+
+def _chords(options: argparse.Namespace) -> None:
+    from dl101.data import audiofile, chord_segments
+    from dl101.systems import chords
+    from dl101.training import shipped
+
+    network = shipped.load(options.network)
+    rate = network.settings.feature.sample_rate
+    audio = audiofile.read_recording(options.file, rate)
+    found = chords.recognise(network.system, audio, stay=network.metrics["stay"])
+    for (begin, end), label in zip(found.intervals_s, found.labels, strict=True):
+        print(f"{begin:8.2f} {end:8.2f}  {label}")
+    if options.output:
+        path = options.output / options.file.name
+        title, duration_s = options.file.stem, len(audio) / rate
+        chord_segments.write_lab(path.with_suffix(".lab"), found)
+        chord_segments.write_jams(
+            path.with_suffix(".jams"), found, title=title, duration_s=duration_s
+        )
+        print(f"written: {path.with_suffix('.lab')}, {path.with_suffix('.jams')}")
 
 
 def _probe(options: argparse.Namespace) -> None:

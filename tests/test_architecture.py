@@ -42,6 +42,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "data.readers",
         "data.mirdata_bridge",
         "data.harte",
+        "data.chord_segments",
         "data.fetch",
         "data.feature_cache",
         "data.source",

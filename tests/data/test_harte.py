@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from dl101.data import harte
-from dl101.data.harte import CLASSES, IGNORED, HarteChord, parse, to_class
+from dl101.data.harte import (
+    CLASSES,
+    IGNORED,
+    LARGE,
+    MAJMIN,
+    HarteChord,
+    canonical,
+    parse,
+    to_class,
+)
 from dl101.errors import DataError
 
 BASSES = ("", "/3", "/b3", "/5", "/b7", "/7", "/2", "/9", "/4", "/#5", "/b5", "/6", "/b9", "/11")
@@ -92,3 +101,70 @@ def test_frames_take_the_class_of_their_segment():
     times = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0])
     frames = harte.class_frames([0.5, 1.5, 2.0], [1.0, 0.5, 0.5], ["A:min", "X", "D:7"], times)
     assert frames.tolist() == [24, 21, 21, IGNORED, 2, 24, 24]
+
+
+# ---- other spellings, and 170 classes ----
+
+
+def large_oracle(label: str) -> int:
+    """Return the quality that has exactly the notes that mir_eval reads in a label."""
+    root, bitmap, _ = mir_eval.chord.encode(label)
+    if label in ("N", "X"):
+        return 168 if label == "N" else IGNORED
+    for number, name in enumerate(LARGE.qualities):
+        if np.array_equal(bitmap, mir_eval.chord.QUALITIES[name]):
+            return 12 * number + root
+    return 169
+
+
+def test_170_classes_are_those_of_mir_eval():
+    assert len(LARGE.classes) == 170 == len(set(LARGE.classes))
+    assert LARGE.classes[168:] == ("N", "X") and CLASSES == MAJMIN.classes
+    degrees = [f"{sign}{n}" for sign in ("", "b", "#", "bb") for n in range(1, 14)]
+    compared = [f"E:{name}{extra}{bass}" for name in harte.SHORTHANDS for extra in EXTRAS
+                for bass in BASSES[:7]]  # fmt: skip
+    compared += [f"D:7({star}{degree})" for degree in degrees for star in ("", "*")]
+    compared += [f"D:min/{degree}" for degree in degrees] + [f"F:({d},5)/3" for d in degrees]
+    compared += [*LISTS, *LARGE.classes[:-1]]
+    wrong = {x for x in compared if LARGE.to_class(x) != large_oracle(canonical(x))}
+    wrong |= {x for x in compared if to_class(x) != oracle(canonical(x))}
+    assert not wrong
+    assert {LARGE.to_class(x) for x in compared} > {IGNORED, *range(170)} - set(range(24, 168))
+    assert [LARGE.to_class(label) for label in LARGE.classes[:169]] == list(range(169))
+
+
+@pytest.mark.parametrize(
+    ("label", "of_25", "of_170", "written"),
+    [
+        ("N:-", 24, 168, "N"),
+        ("n", 24, 168, "N"),
+        ("x", IGNORED, IGNORED, "X"),
+        ("C:maj(9)/b7", 0, LARGE.classes.index("C:7"), "C:maj(9)/b7"),
+        ("Db:hdim7", IGNORED, LARGE.classes.index("Db:hdim7"), "Db:hdim7"),
+        ("G:5", IGNORED, 169, "G:5"),
+        ("G:1", IGNORED, 169, "G:1"),
+        ("A:sus4", IGNORED, LARGE.classes.index("A:sus4"), "A:sus4"),
+        ("C:maj/2", IGNORED, 169, "C:maj/2"),
+        ("E:aug7(9)/3", IGNORED, 169, "E:aug(b7,9)/3"),
+        ("F:maj11", 5, LARGE.classes.index("F:maj7"), "F:maj9(11)"),
+    ],
+)
+def test_each_spelling_has_its_answer(label, of_25, of_170, written):
+    assert (MAJMIN.to_class(label), LARGE.to_class(label)) == (of_25, of_170)
+    assert canonical(label) == written
+    mir_eval.chord.encode(written)  # which raises what it cannot read
+
+
+@pytest.mark.parametrize("vocabulary", [MAJMIN, LARGE])
+@pytest.mark.parametrize("semitones", [-5, 0, 1, 6, 12])
+def test_transposed_classes_are_those_of_transposed_labels(vocabulary, semitones):
+    numbers = np.array([IGNORED, *range(len(vocabulary.classes))])
+    moved = vocabulary.transposed(numbers, semitones)
+    for number, other in zip(numbers, moved, strict=True):
+        label = vocabulary.classes[number] if number >= 0 else "X"
+        chord = parse(label)
+        if chord is None or chord.root is None:
+            assert other == number
+        else:
+            root = harte.ROOTS[(chord.root + semitones) % 12]
+            assert vocabulary.classes[other] == f"{root}:{label.split(':')[1]}"
