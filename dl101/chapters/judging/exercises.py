@@ -32,6 +32,12 @@ def _slope(sizes: NDArray, distances: NDArray) -> float:
     return float(np.polyfit(1.0 / np.asarray(sizes, dtype=float), distances, 1)[0])
 
 
+def _of_means(sizes: NDArray, distances: NDArray) -> float:
+    """Return where a line through the mean of each size ends."""
+    each = np.unique(sizes)
+    return _line()(each, np.array([distances[sizes == size].mean() for size in each]))
+
+
 def _draws(index: int, limit: float, slope: float) -> tuple[NDArray, NDArray]:
     """Return sizes in no order, some of them twice, and distances near a line over 1 / size."""
     rng = np.random.default_rng([131, 1, index])
@@ -82,6 +88,12 @@ INFINITY = Function(
         "np.polyfit(1 / sizes, distances, 1) uses them all.": (
             lambda sizes, distances: _two_points(sizes, distances)
         ),
+        "Your line goes through the first and the last draw. They come in any order, and all draws "
+        "tell something: np.polyfit(1 / sizes, distances, 1) uses them all.": (
+            lambda sizes, distances: _two_points(sizes[[0, -1]], distances[[0, -1]])
+        ),
+        "You average the draws of each size first, so that a size drawn once counts as much as one "
+        "drawn twice. Fit the line to all draws.": _of_means,
     },
     differs="For hidden draws the distance at infinity should be {right:.3f} and is {got:.3f}.",
     praise="A line over 1 / size, followed to infinitely many notes.",
@@ -129,6 +141,12 @@ def _balls(
         return both[::-1] if swapped else both
 
     return precision_recall
+
+
+def _in_nearest(centres: NDArray, items: NDArray, k: int) -> float:
+    """Return the share of items that lie in the ball around their nearest centre."""
+    apart = _distances(centres, items)
+    return float(np.mean(apart.min(axis=0) <= _own_radii(centres, items, k)[apart.argmin(axis=0)]))
 
 
 def _clouds(index: int, k: int) -> tuple[NDArray, NDArray, int]:
@@ -194,6 +212,21 @@ PRECISION_RECALL = Function(
         "Your radii are distances to the other set. Those would grow with every flaw and forgive "
         "it: a radius is the distance to a neighbour in the same set.": _balls(
             radii=lambda items, others, k: np.sort(_distances(items, others), axis=1)[:, k - 1]
+        ),
+        "You look only at the ball around the nearest item. A ball further away may be larger and "
+        "hold the item, too: look into all.": (
+            lambda reference, generated, k: (
+                _in_nearest(reference, generated, k),
+                _in_nearest(generated, reference, k),
+            )
+        ),
+        "You return how many items lie inside; divide by the number of items looked up.": (
+            lambda reference, generated, k: tuple(
+                share * len(items)
+                for share, items in zip(
+                    _balls()(reference, generated, k), (generated, reference), strict=True
+                )
+            )
         ),
         "Right, but in percent: return shares between 0 and 1.": _balls(scale=100.0),
     },
@@ -271,6 +304,9 @@ INCEPTION = Function(
         ),
         "Your logarithm is to base 2 and your power to base e. Take both to the same base.": (
             lambda p: float(np.exp(_divergence(p, p.mean(axis=0) + 0 * p).mean() / np.log(2)))
+        ),
+        "Your logarithm is to base e and your power to base 2. Take both to the same base.": (
+            lambda p: float(2.0 ** _divergence(p, p.mean(axis=0) + 0 * p).mean())
         ),
         "You take the mean of the exponentials; asked is the exponential of the mean.": (
             lambda p: float(np.exp(_divergence(p, p.mean(axis=0) + 0 * p)).mean())
@@ -350,8 +386,16 @@ LUCK = Function(
         ),
         "You count both ends, results as bad as this one is good included. ABX asks for one: who "
         "is right more often than by chance.": (
-            lambda k, n: min(1.0, _tail(max(k, n - k), n) * (1.0 if 2 * k == n else 2.0))
+            lambda k, n: min(1.0, _tail(max(k, n - k), n) * (1.0 if 2 * k == n else 2.0)),
+            lambda k, n: min(1.0, 2.0 * _tail(k, n)),
+            lambda k, n: 2.0 * _tail(k, n),
         ),
+        "Your sum ends before n_trials: all right answers belong to it, too. A range stops one "
+        "short of its end.": lambda k, n: _tail(k, n) - 0.5**n,
+        "You count the series of answers that are as good; divide by how many there are in all, "
+        "2 ** n_trials.": lambda k, n: 2**n * _tail(k, n),
+        "Your sum lacks the number of ways: i right answers can fall on math.comb(n_trials, i) "
+        "choices of trials.": lambda k, n: (n - k + 1) * 0.5**n,
         "Your listener guesses right with a probability of a third. There are three sounds, but "
         "only two answers: X is A, or X is B.": lambda k, n: _tail(k, n, 1 / 3),
         "You take a normal distribution for the binomial one. With so few trials that is off, here "
