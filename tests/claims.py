@@ -70,16 +70,27 @@ def experiments(folder: Path = ROOT / "results") -> dict[str, Experiment]:
     return {path.stem: Experiment(path) for path in sorted(folder.glob("*.json"))}
 
 
+def every(values: object) -> bool:
+    """Return whether all hold: of an array, or of a generator, which NumPy would take for one."""
+    return bool(np.all(list(values) if isinstance(values, Iterator) else values))
+
+
+def some(values: object) -> bool:
+    """Return whether any holds; see :func:`every`."""
+    return bool(np.any(list(values) if isinstance(values, Iterator) else values))
+
+
 def wrong(text: str, names: dict[str, object]) -> Iterator[str]:
     """Yield what is wrong with the claims of a text."""
-    functions = {"all": np.all, "any": np.any, "abs": abs, "max": max, "min": min, "sum": np.sum}
+    functions = {"all": every, "any": some, "abs": abs, "max": max, "min": min, "sum": np.sum}
     for match in COMMENT.finditer(text):
         kind, expression = match.groups()
         said = " ".join(text[max(0, match.start() - 60) : match.start()].split())
         if kind == "given:":
             continue
         try:
-            value = eval(expression, {"__builtins__": {}, **functions}, names)  # our own pages
+            # our own pages; as globals, so that what stands inside a generator is seen too
+            value = eval(expression, {"__builtins__": {}, **functions, **names})
         except Exception as error:
             yield f"…{said} [{expression}]: {type(error).__name__}: {error}"
             continue
