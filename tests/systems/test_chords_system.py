@@ -272,6 +272,22 @@ def test_windows_cover_every_frame_once(settings, n_frames, monkeypatch):
     assert set(lengths) == {min(n_frames, 60)}
 
 
+def test_the_middle_of_each_window_counts(settings, monkeypatch):
+    """But for the ends of the track, every frame is seen with a quarter of a patch around it."""
+    built = system.build(settings)
+
+    def place(spectra):
+        n = spectra.shape[-1]
+        edge = torch.minimum(torch.arange(n), torch.arange(n).flip(0)).float()
+        return torch.nn.functional.pad(edge[None, :, None], (0, 24))
+
+    monkeypatch.setattr(built, "forward", place)
+    found = system.predict(built, np.zeros((1, 48, 400), dtype=np.float32))
+    to_edge = np.round(found[0] - found[1], 3)
+    assert (to_edge[15:-15] >= 14).all()
+    assert to_edge[:15].tolist() == list(range(15)) == to_edge[:-16:-1].tolist()
+
+
 def test_decoding_smooths_and_zero_does_not():
     said = np.full((25, 30), -4.0)
     said[3] = -0.5
