@@ -36,6 +36,7 @@ for _module in pkgutil.walk_packages(dl101.__path__, "dl101."):
         importlib.import_module(_module.name)
 
 EXAMPLES: dict[str, dict] = {
+    "AutoTaggingConfig": {"model": "conv2d"},
     "Chain": {"steps": ()},
     "Crop": {"n_samples": 10},
     "Sometimes": {"probability": 0.5, "augmentation": math.sqrt},

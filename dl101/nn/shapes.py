@@ -533,3 +533,26 @@ class MusicnnBackend(nn.Module):
         x = F.max_pool1d(x, 2)
         x = x + self.norm3(F.relu(self.conv3(x))[:, None])[:, 0]
         return self.dense(torch.cat([x.mean(dim=-1), x.amax(dim=-1)], dim=1))
+
+
+def musicnn(
+    n_bands: int,
+    n_outputs: int,
+    *,
+    frames_per_second: float = 62.5,
+    width: float = 1.0,
+    channels: int = 512,
+    hidden: int = 500,
+    dropout: float = 0.5,
+) -> nn.Sequential:
+    """Return the whole of musicnn: normalisation, front-end of many shapes, back-end.
+
+    It maps (batch, 1, band, frame) to logits (batch, n_outputs). See :func:`musicnn_shapes` and
+    :class:`MusicnnBackend` for the parameters.
+    """
+    vertical, horizontal = musicnn_shapes(n_bands, width=width, frames_per_second=frames_per_second)
+    front = ShapedConvs(n_bands, vertical=vertical, horizontal=horizontal)
+    back = MusicnnBackend(
+        front.out_channels, n_outputs, channels=channels, hidden=hidden, dropout=dropout
+    )
+    return nn.Sequential(nn.BatchNorm2d(1), front, back)

@@ -8,7 +8,8 @@ track is the mean of what is said of its patches. Networks are described in YAML
 
 The functions of this file are the chapter in order: :func:`load_config`, :func:`load_tracks`,
 :func:`build`, :func:`train`, :func:`predict`, :func:`evaluate`; those that every system has are
-listed in :class:`dl101.training.protocol.SystemModule`.
+listed in :class:`dl101.training.protocol.SystemModule`. One file because genres and tags share all
+of it but the loss and the scores.
 
 Sources: Peeters et al. (2024) for the convolutions with learnt pooling; Choi et al. (2016) and Pons
 (2019) for VGG; Pons et al. (2018), arXiv:1711.02520, for musicnn.
@@ -36,7 +37,7 @@ from dl101.data.source import DataConfig
 from dl101.errors import ConfigError
 from dl101.evaluation import probe_models, tagging
 from dl101.nn import factory
-from dl101.nn.shapes import MusicnnBackend, ShapedConvs, musicnn_shapes
+from dl101.nn.shapes import musicnn
 from dl101.systems import auto_tagging_data
 from dl101.systems.auto_tagging_data import FeatureConfig, TagData, TagTrack, Task
 from dl101.training import fit, protocol
@@ -51,8 +52,10 @@ INPUT_OF = {
     **dict.fromkeys(("conv2d", "vgg", MUSICNN), "log-mel"),
     **dict.fromkeys(("conv1d", "tcn", "sincnet"), "waveform"),
 }
-# width of the front-end, channels and hidden units of the back-end, dropout
-MUSICNN_SIZES = {"lab": (0.125, 32, 64, 0.3), "full": (0.5, 64, 200, 0.5)}
+MUSICNN_SIZES = {
+    "lab": {"width": 0.125, "channels": 32, "hidden": 64, "dropout": 0.3},
+    "full": {"width": 0.5, "channels": 64, "hidden": 200, "dropout": 0.5},
+}
 
 
 def config_for(dataset: str, model: str) -> str:
@@ -74,9 +77,6 @@ class Model(YamlFile):
     def known(self) -> list[str]:
         """Return the names of the networks."""
         return sorted([*super().known(), MUSICNN])
-
-    def __str__(self) -> str:
-        return super().__str__()
 
 
 @dataclass(frozen=True)
@@ -229,15 +229,12 @@ def make_network(settings: AutoTaggingConfig) -> nn.Module:
             output_shape=(n_outputs,),
             given={"n_outputs": n_outputs},
         )
-    width, channels, hidden, dropout = MUSICNN_SIZES[settings.scale]
-    rate = settings.feature.sample_rate / settings.feature.hop_samples
-    n_bands = settings.feature.n_bands
-    vertical, horizontal = musicnn_shapes(n_bands, width=width, frames_per_second=rate)
-    front = ShapedConvs(n_bands, vertical=vertical, horizontal=horizontal)
-    back = MusicnnBackend(
-        front.out_channels, n_outputs, channels=channels, hidden=hidden, dropout=dropout
+    return musicnn(
+        settings.feature.n_bands,
+        n_outputs,
+        frames_per_second=settings.feature.sample_rate / settings.feature.hop_samples,
+        **MUSICNN_SIZES[settings.scale],
     )
-    return nn.Sequential(nn.BatchNorm2d(1), front, back)
 
 
 def build(settings: AutoTaggingConfig, *, seed: int = 0) -> AutoTaggingSystem:

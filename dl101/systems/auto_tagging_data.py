@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from dl101.config import Count, HopSamples, Range, SampleRate, Settings
 from dl101.data import feature_cache, pair, pyjama, source, splits
@@ -29,7 +29,7 @@ from dl101.progress import progress as show_progress
 from dl101.signal import mel, waveforms
 from dl101.signal.feature import Feature, check_audio, frame_times
 from dl101.signal.patches import pad_frames, patches
-from dl101.training.batches import EpochShuffle
+from dl101.training.batches import PatchData
 
 Input = Literal["log-mel", "waveform"]
 N_MFCC = 20
@@ -358,7 +358,7 @@ def masked(inputs: Tensor, n_bands: int, n_frames: int) -> Tensor:
     return torch.where(hidden, inputs.mean(dim=(2, 3), keepdim=True), inputs)
 
 
-class TagData(L.LightningDataModule):
+class TagData(PatchData):
     """Batches of patches of the training and the validation side.
 
     The order of training depends on the seed and the epoch alone; where a patch begins, on the
@@ -369,41 +369,14 @@ class TagData(L.LightningDataModule):
         self,
         tracks: Mapping[str, Sequence[TagTrack]],
         *,
-        patch_frames: int,
-        hop_frames: int,
-        frame_samples: int,
         batch_size: int,
         seed: int = 0,
         num_workers: int = 0,
+        **lengths: int,
     ) -> None:
-        super().__init__()
+        L.LightningDataModule.__init__(self)
         self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
-        lengths = {
-            "patch_frames": patch_frames,
-            "hop_frames": hop_frames,
-            "frame_samples": frame_samples,
-        }
         self.train = TagPatches(tracks["train"], **lengths, anywhere=True)
         self.validation = TagPatches(tracks["validation"], **lengths)
-
-    def train_dataloader(self) -> DataLoader:
-        """Return shuffled batches of training patches; a last one of a single patch is left out."""
-        odd = len(self.train) % self.batch_size == 1  # batch normalisation needs two
-        return self._loader(self.train, EpochShuffle(len(self.train), self.seed), drop_last=odd)
-
-    def val_dataloader(self) -> DataLoader:
-        """Return batches of validation patches, in order."""
-        return self._loader(self.validation, None)
-
-    def _loader(
-        self, dataset: Dataset, sampler: EpochShuffle | None, *, drop_last: bool = False
-    ) -> DataLoader:
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            drop_last=drop_last and len(dataset) > 1,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+        if len(self.train) % batch_size == 1 < len(self.train):
+            self.train.places.pop()  # batch normalisation cannot take a batch of one
