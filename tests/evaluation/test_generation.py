@@ -109,6 +109,8 @@ def test_extrapolation_of_both_sides_takes_the_bias_of_a_small_reference_away():
     assert abs(np.mean(left[True])) < 0.25 * np.mean(left[False])
     found = g.frechet_infinity(a, b[:50], both=True, sizes=[20, 50])
     assert found.sizes.max() == 50
+    whole = found.distances[found.sizes == 50]  # all generated items, another part of the reference
+    assert len(set(whole.round(9))) == 3
     with pytest.raises(DataError, match="from 2 to 50"):
         g.frechet_infinity(a[:50], b, both=True, sizes=[20, 60])
 
