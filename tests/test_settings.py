@@ -38,6 +38,7 @@ for _module in pkgutil.walk_packages(dl101.__path__, "dl101."):
 EXAMPLES: dict[str, dict] = {
     "AutoTaggingConfig": {"model": "conv2d"},
     "Chain": {"steps": ()},
+    "CoverSongsConfig": {"model": "move"},
     "Crop": {"n_samples": 10},
     "Sometimes": {"probability": 0.5, "augmentation": math.sqrt},
     "MultiPitchConfig": {"model": "conv2d"},
