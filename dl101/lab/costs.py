@@ -261,7 +261,7 @@ def _multiply_adds(name: str, args: tuple, out: Tensor) -> int:
 # ------------------------------------------------------- where the time axis goes, by operation
 # name of a product: which argument's last axis is summed over
 PRODUCTS = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1, "mv": 0, "addmv": 1, "dot": 0}
-KEEP = ("detach", "alias", "_to_copy", "lift_fresh", "expand", "glu")
+KEEP = ("detach", "alias", "_to_copy", "lift_fresh", "expand", "glu", "_prelu_kernel")
 
 
 def _shifted(axis: int | None, dim: int, by: int) -> int | None:

@@ -286,3 +286,8 @@ def test_rows_of_parametrised_and_attention_layers():
     attention = Apply(lambda s, x: s.a(x, x, x)[0], a=nn.MultiheadAttention(8, 2))
     rows = layer_costs(attention, (20, 8))
     assert sum(row.parameters for row in rows) == sum(p.numel() for p in attention.parameters())
+
+
+def test_a_slope_that_is_learned_changes_no_field():
+    rows = layer_costs(nn.Sequential(nn.Conv1d(2, 3, 5), nn.PReLU(), nn.Conv1d(3, 1, 2)), (2, 30))
+    assert [row.field for row in rows if row.field is not None][-3:] == [5, 5, 6]

@@ -417,7 +417,7 @@ def test_packs_work_from_an_empty_folder_with_the_wheel_alone(tmp_path):
     source.mkdir(), empty.mkdir()
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    for name in ("dl101", "notebooks", "results"):
+    for name in ("dl101", "notebooks", "results", "checkpoints"):
         leave = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "assets")
         shutil.copytree(ROOT / name, source / name, ignore=leave)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "-q", "--no-index"]
