@@ -186,6 +186,11 @@ AVERAGE = Function(
             (np.array([True, True, True, False]), 3),
             lambda hits, n: min(_average()(hits, n), 0.9),
         ),
+        "A list that is shorter than the number of versions is divided by n_versions, too: what "
+        "was cut off was not found.": (
+            (np.array([True, False, True]), 5),
+            _average(divide=lambda hits, n: min(n, hits.size)),
+        ),
     },
     differs="A hidden list scores {right:.4f}, and you say {got:.4f}.",
     praise="Precision at each hit, divided by all versions that could have been found.",
@@ -249,6 +254,12 @@ SEMI_HARD = Function(
         ),
         "You take the positives: a negative is of another work than the anchor.": (
             _semi_hard(negative=lambda works, anchor: works == works[anchor])
+        ),
+        "You compare the works with the number of the anchor: another work than the anchor's is "
+        "works != works[anchor].": _semi_hard(negative=lambda works, anchor: works != anchor),
+        "You take all negatives within a margin of P, on both sides: those nearer than the "
+        "positive are hard. Semi-hard is P < N < P + margin.": _semi_hard(
+            lower=lambda d, p: True, upper=lambda d, p, margin: np.abs(d - p) < margin
         ),
         "P is made an integer: every distance between 1 and 2 becomes 1.": (
             _semi_hard(hold=lambda p: float(int(p)))
@@ -358,6 +369,15 @@ BEST_KEY = Function(
             _best_key(reduce=lambda fits: fits[fits.sum(axis=1).argmax()]),
             _best_key(reduce=lambda fits: fits[fits.max(axis=1).argmax()]),
         ),
+        "You cut negative sums off at 0: no activation is asked for, only the largest of the "
+        "twelve sums.": _best_key(reduce=lambda fits: np.maximum(fits.max(axis=0), 0.0)),
+        "You take the largest size of the sums, without their sign: a kernel that fits with the "
+        "opposite sign does not fit. Take the maximum of the sums.": (
+            _best_key(reduce=lambda fits: np.abs(fits).max(axis=0))
+        ),
+        "You return which key fits best (argmax): return how well it fits, the largest sum.": (
+            _best_key(reduce=lambda fits: fits.argmax(axis=0))
+        ),
         "You take the maximum over time as well: keep one number for each place.": (
             _best_key(reduce=lambda fits: fits.max(axis=1))
         ),
@@ -368,7 +388,7 @@ BEST_KEY = Function(
             profile, kernel[:, ::-1]
         ),
     },
-    differs="For a hidden profile, place {at} should be {right:.3f} and is {got:.3f}.",
+    differs="For a hidden profile, place {at[0]} should be {right:.3f} and is {got:.3f}.",
     praise="The best of twelve rotations at each place: turn the input, and nothing changes.",
 )
 
