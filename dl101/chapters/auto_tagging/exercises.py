@@ -122,6 +122,12 @@ def _precisions(has: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
     return ranked, np.cumsum(ranked) / np.arange(1, ranked.size + 1)
 
 
+def _above_only(has: NDArray, scores: NDArray) -> float:
+    """Leave each track itself out of what has passed."""
+    above = [has[scores > score] for score in scores[has == 1]]
+    return float(np.mean([one.mean() if one.size else 0.0 for one in above]))
+
+
 def _trapezoid(has: NDArray, scores: NDArray) -> float:
     ranked, precision = _precisions(has, scores)
     recall = np.concatenate([[0.0], np.cumsum(ranked) / ranked.sum()])
@@ -171,6 +177,8 @@ PRECISION = Function(
         "step of recall has the precision at its end.": _trapezoid,
         "You divide by the number of all tracks; divide by the number of those that have the "
         "tag.": lambda has, s: tagging.average_precision(has, s) * float(has.mean()),
+        "You look only at the tracks above each one (>), and leave out the track itself and its "
+        "equals. They have passed the threshold, too: >=.": _above_only,
         "You count ranks from 0: the first track has rank 1, so that precision there is 1 or 0.": (
             lambda has, s: float(
                 np.mean(
