@@ -64,6 +64,52 @@ def _each_segment_alike(reference: Segments, estimate: Segments) -> float:
     return float(np.mean(shares)) if shares else float("nan")
 
 
+def _by_overlap(
+    measure: Callable[[float, float, float, float], float],
+) -> Callable[[Segments, Segments], float]:
+    """Return the score that measures so how far two segments with the same chord overlap."""
+
+    def score(reference: Segments, estimate: Segments) -> float:
+        known = [segment for segment in reference if segment[2] != UNKNOWN]
+        good = sum(
+            measure(begin, end, other_begin, other_end)
+            for begin, end, true in known
+            for other_begin, other_end, said in estimate
+            if said == true
+        )
+        return good / sum(end - begin for begin, end, _ in known) if known else float("nan")
+
+    return score
+
+
+def _whole_segments(reference: Segments, estimate: Segments) -> float:
+    known = [segment for segment in reference if segment[2] != UNKNOWN]
+    right = {number for _, true, said, number in _pieces(reference, estimate) if true == said}
+    good = sum(
+        end - begin
+        for number, (begin, end, true) in enumerate(reference)
+        if true != UNKNOWN and number in right
+    )
+    return good / sum(end - begin for begin, end, _ in known) if known else float("nan")
+
+
+def _at_the_middle(reference: Segments, estimate: Segments) -> float:
+    good = total = 0.0
+    for begin, end, true in reference:
+        if true != UNKNOWN:
+            middle = (begin + end) / 2
+            said = next((c for b, e, c in estimate if b <= middle < e), UNKNOWN)
+            total += end - begin
+            good += (end - begin) * (said == true)
+    return good / total if total else float("nan")
+
+
+def _row_by_row(reference: Segments, estimate: Segments) -> float:
+    rows = [(r, e) for r, e in zip(reference, estimate, strict=False) if r[2] != UNKNOWN]
+    good = sum(r[1] - r[0] for r, e in rows if r[2] == e[2])
+    return good / sum(r[1] - r[0] for r, _ in rows) if rows else float("nan")
+
+
 def _sampled(reference: Segments, estimate: Segments, times_s: NDArray) -> float:
     def at(segments: Segments, time_s: float) -> int:
         return next((c for begin, end, c in segments if begin <= time_s < end), NO_CHORD)
@@ -91,7 +137,9 @@ def _annotations() -> list[tuple[Segments, Segments]]:
             wrong = (max(chord, 0) + 3) % 12
             right = NO_CHORD if chord == UNKNOWN else chord if end - begin > 0.9 else wrong
             reference.append((begin, end, chord))
-            estimate += [(begin, late, wrong), (late, end, right)]
+            # what was said before goes on over the border
+            last = estimate.pop() if estimate else (begin, begin, wrong)
+            estimate += [(last[0], late, last[2]), (late, end, right)]
         cases.append((reference, estimate))
     return cases
 
@@ -141,6 +189,22 @@ DURATION = Function(
                 whole=lambda true: true != UNKNOWN,
             )
         ),
+        "You add the whole duration of an estimated segment, though it reaches beyond the "
+        "annotated one. The overlap is min(end, other_end) - max(begin, other_begin).": _by_overlap(
+            lambda begin, end, other_begin, other_end: (
+                other_end - other_begin if min(end, other_end) > max(begin, other_begin) else 0.0
+            )
+        ),
+        "You add the whole annotated segment as soon as some estimate in it is right. Add only the "
+        "time for which both hold.": _whole_segments,
+        "You compare at one moment, the middle of each annotated segment, and add all of the "
+        "segment. Add only the time for which both hold.": _at_the_middle,
+        "Segments that do not meet have a negative overlap in your sum: add it only where it is "
+        "greater than 0.": _by_overlap(
+            lambda begin, end, other_begin, other_end: min(end, other_end) - max(begin, other_begin)
+        ),
+        "You compare the first segment with the first, the second with the second. The two lists "
+        "have other borders: compare each with all that overlap it.": _row_by_row,
         "You return seconds, not a share: divide by the time whose chord is known.": (
             lambda reference, estimate: sum(
                 seconds for seconds, true, said, _ in _pieces(reference, estimate) if true == said
@@ -255,6 +319,16 @@ FRAMES = Function(
         ),
         "A chord goes on until the next one begins in your result. It ends at onset + duration; "
         "from there on nothing is known.": _frames(hold_on=True),
+        "A chord goes on until the next one begins, and before the first one stands the last "
+        "(index -1). A chord ends at onset + duration; elsewhere nothing is known.": (
+            lambda onsets, durations, classes, n_frames, hop: np.asarray(classes)[
+                np.searchsorted(onsets, np.arange(n_frames) * hop, side="right") - 1
+            ]
+        ),
+        "Your chords begin a frame early: int(onset / hop_s) is the frame before the chord begins. "
+        "Compare t * hop_s with onset.": _frames(
+            holds=lambda t, onset, stop: onset - HOP_S < t < stop
+        ),
         "You keep the roots and lose the mode: C minor, 12, becomes 0, C major.": _frames(
             root=lambda number: number % 12 if 0 <= number < NO_CHORD else number
         ),
@@ -335,6 +409,20 @@ def _kept(change: Callable[[NDArray, int], NDArray]) -> Callable[[NDArray, int],
     return lambda c, k: np.where((c >= 0) & (c < NO_CHORD), change(c, k), c)
 
 
+def _rolled_down(
+    spectrum: NDArray, classes: NDArray, semitones: int, bins_per_semitone: int
+) -> Moved:
+    shift = semitones * bins_per_semitone
+    moved = np.roll(spectrum, shift, axis=0)
+    moved[:shift] = 0
+    return moved, _transpose()(spectrum, classes, semitones, bins_per_semitone)[1]
+
+
+def _repeated(spectrum: NDArray, classes: NDArray, semitones: int, bins_per_semitone: int) -> Moved:
+    rows = np.clip(np.arange(len(spectrum)) - semitones * bins_per_semitone, 0, len(spectrum) - 1)
+    return spectrum[rows], _transpose()(spectrum, classes, semitones, bins_per_semitone)[1]
+
+
 TRANSPOSITION = Function(
     title="the same music in another key",
     minutes=20,
@@ -353,6 +441,17 @@ TRANSPOSITION = Function(
         "higher rows.": _transpose(bins=lambda k, per_semitone: -k * per_semitone),
         "What leaves the spectrum at one end comes in at the other (np.roll): bass notes become "
         "the highest overtones. Rows that come in are silent, 0.": _transpose(wrap=True),
+        "Moved down, the spectrum loses its low rows: moved[:shift] = 0 with a negative shift "
+        "empties all but the last rows. There the rows that come in are the last, "
+        "moved[shift:].": _rolled_down,
+        "Rows that come in repeat the row at the border. They are silent, 0.": _repeated,
+        "The classes move by bins: a root moves by semitones, whatever the number of bins in "
+        "each.": (
+            lambda spectrum, classes, k, per_semitone: (
+                _transpose()(spectrum, classes, k, per_semitone)[0],
+                _transpose()(spectrum, classes, k * per_semitone, 1)[1],
+            )
+        ),
         "The spectrum stays where it was: only the classes move.": _transpose(
             bins=lambda k, per_semitone: 0
         ),
@@ -366,6 +465,13 @@ TRANSPOSITION = Function(
         "major into C minor. Keep the mode: 12 * (class // 12) + (class + semitones) % 12.": (
             _transpose(label=_kept(lambda c, k: (c + k) % 24))
         ),
+        "(class + semitones) % 24 moves no chord and unknown, too, and runs from B major into C "
+        "minor. Keep those two, and the mode: 12 * (class // 12) + (class + semitones) % "
+        "12.": _transpose(label=lambda c, k: (c + k) % 24),
+        "(class + semitones) % 12 loses the mode, and makes chords of no chord and unknown. Keep "
+        "those two, and add 12 * (class // 12).": _transpose(label=lambda c, k: (c + k) % 12),
+        "You add the semitones to every class: no chord and unknown must stay, and roots go round "
+        "modulo 12.": _transpose(label=lambda c, k: c + k),
         "All chords are major in your result: the mode is lost. Add 12 * (class // 12) "
         "again.": _transpose(label=_kept(lambda c, k: (c + k) % 12)),
         "No chord (24) is moved: silence in another key is still silence.": _transpose(
@@ -485,6 +591,15 @@ VITERBI = Function(
         "Probabilities are added to logarithms: log_transitions are logarithms already, or take "
         "none of them out with exp.": _decode(
             combine=lambda best, log_t: best[:, None] + np.exp(log_t)
+        ),
+        "The best value so far is added to the wrong axis: best[i] belongs to row i of the matrix, "
+        "the state before; write best[:, None].": _decode(
+            combine=lambda best, log_t: best[None, :] + log_t
+        ),
+        "Only the first frame is listened to: add log_scores[:, t] at every step.": (
+            lambda scores, log_t: _decode()(
+                np.where(np.arange(scores.shape[1]) == 0, scores, 0.0), log_t
+            )
         ),
         "The first frame is not listened to: the best way to a state at frame 0 is its score "
         "there.": _decode(first=False),
