@@ -59,7 +59,9 @@ class ChordConfig(Settings):
     transpose: bool = True
     model: ChordNetConfig = field(default_factory=ChordNetConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    feature: HcqtConfig = field(default_factory=HcqtConfig)
+    feature: HcqtConfig = field(
+        default_factory=lambda: HcqtConfig(f_min_hz=32.703, harmonics=(1.0,))
+    )
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
@@ -67,7 +69,7 @@ class ChordConfig(Settings):
         super().__post_init__()
         if len(self.feature.harmonics) != 1 or round(self.pitch_of_first_bin) % 12:
             raise ConfigError(
-                "feature",
+                "ChordConfig.feature",
                 got=f"harmonics {self.feature.harmonics} from MIDI {self.pitch_of_first_bin:.1f}",
                 expected="one CQT that begins with a C",
                 hint="write harmonics: [1] and f_min_hz: 32.703",

@@ -272,7 +272,7 @@ def test_damaged_files_give_the_librarys_error_or_sound():
     ("samples", "said"),
     [
         (np.zeros(2 * RATE), "silence"),
-        (NOISE[: RATE // 10], "0.10 s of sound, expected at least 1 s"),
+        (NOISE[: RATE // 10], "0.10 s of sound; expected at least 1 s"),
         (np.zeros((2 * RATE, 2)), "silence"),
     ],
 )
