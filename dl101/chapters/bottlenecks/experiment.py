@@ -125,6 +125,17 @@ class Notes:
     pitches_midi: Mapping[str, NDArray[np.float64]]
     families: Mapping[str, tuple[str, ...]]
 
+    def only(self, *families: str) -> Notes:
+        """Return the notes of some families."""
+        chosen = {
+            side: np.flatnonzero(np.isin(names, families)) for side, names in self.families.items()
+        }
+        return Notes(
+            {side: self.pictures[side][torch.from_numpy(at)] for side, at in chosen.items()},
+            {side: self.pitches_midi[side][at] for side, at in chosen.items()},
+            {side: tuple(self.families[side][i] for i in at) for side, at in chosen.items()},
+        )
+
 
 def load(seed: int = 0, n_tracks: int = N_TRACKS, progress: bool = True) -> Notes:
     """Return the notes of the corpus."""
@@ -400,6 +411,7 @@ def train_note_coder(
     *,
     seed: int = 0,
     n_steps: int = NOTE_STEPS,
+    learning_rate: float = NOTE_RATE,
     history: list[float] | None = None,
 ) -> NoteVAE:
     """Train a note coder; ``history`` is given the KL of every step, in nats a note."""
@@ -419,7 +431,7 @@ def train_note_coder(
         weight = coder.beta * warm_up(step, coder.warm_up_steps)
         return errors + weight * free_bits(kl, coder.free_nats)
 
-    optimiser = torch.optim.AdamW(network.parameters(), lr=NOTE_RATE)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate)
     minimise(network, loss, lambda: batches, optimiser, epochs=1)
     return network
 
