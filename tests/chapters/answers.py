@@ -23,6 +23,8 @@ from dl101.signal import augment, mel, stft, tuning
 from dl101.signal.feature import Feature
 from dl101.targets import PitchAxis, from_notes
 from dl101.units import midi_to_hz
+from torch.distributions import Normal, kl_divergence
+from dl101.nn.quantize import FSQ, ResidualVQ
 
 RIGHT: dict[str, tuple[Callable, ...]] = {}
 WRONG: dict[str, Mapping[str, Callable]] = {}
@@ -997,5 +999,87 @@ WRONG |= {
     },
     "chords.4": {
         "In a hidden sequence the state": lambda s, t: (viterbi_by_max_marginals(s, t) + 1) % 3,
+    },
+}
+
+
+# ---- bottlenecks -------------------------------------------------------------------------------
+
+
+def kl_of_torch(mean, log_variance):
+    q = Normal(torch.tensor(mean), torch.tensor(log_variance).exp().sqrt())
+    return kl_divergence(q, Normal(0.0, 1.0)).sum(dim=-1)
+
+
+def residual_codes_of_the_library(x, codebooks):
+    layer = ResidualVQ(x.shape[1], codebooks.shape[1], len(codebooks)).double().eval()
+    for stage, codebook in zip(layer.stages, codebooks, strict=True):
+        stage.codebook.copy_(torch.tensor(codebook))
+    found = layer(torch.tensor(x))
+    return found.codes, found.quantised
+
+
+def residual_codes_one_by_one(x, codebooks):
+    """One vector after the other, counted from the end of the sum."""
+    codes, vectors = [], []
+    for vector in x:
+        chosen, total = [], 0.0
+        for codebook in codebooks:
+            chosen.append(
+                min(range(len(codebook)), key=lambda k: sum((vector - total - codebook[k]) ** 2))
+            )
+            total = total + codebook[chosen[-1]]
+        codes.append(chosen)
+        vectors.append(total)
+    return {"quantised": vectors, "codes": codes}
+
+
+def follow_by_one_hot(counts, sums, x, codes, decay):
+    chosen = np.eye(len(counts))[codes]  # (n, code)
+    counts = decay * counts + (1 - decay) * chosen.sum(axis=0)
+    sums = decay * sums + (1 - decay) * chosen.T @ x
+    return (sums.T / counts).T, counts, sums
+
+
+def grid_of_the_library(x, levels):
+    found = FSQ(levels)(torch.tensor(x))
+    return found.codes, found.quantised
+
+
+def grid_by_raveling(x, levels):
+    half = (np.array(levels) - 1) / 2
+    nearest = np.rint((np.exp(2 * x) - 1) / (np.exp(2 * x) + 1) * half)
+    codes = np.ravel_multi_index((nearest + half).astype(int).T, levels, order="F")
+    return codes, nearest / half
+
+
+RIGHT |= {
+    "bottlenecks.1": (kl_of_torch,),
+    "bottlenecks.2": (residual_codes_of_the_library, residual_codes_one_by_one),
+    "bottlenecks.3": (follow_by_one_hot,),
+    "bottlenecks.4": (grid_of_the_library, grid_by_raveling),
+}
+WRONG |= {
+    "bottlenecks.1": {
+        "the cost of vector": lambda mean, log_variance: kl_of_torch(mean, log_variance) + 0.01,
+        "Return an array (batch,)": lambda mean, log_variance: "much",
+    },
+    "bottlenecks.2": {
+        "the result is transposed": lambda x, codebooks: (
+            residual_codes_of_the_library(x, codebooks)[0].T,
+            residual_codes_of_the_library(x, codebooks)[1],
+        ),
+        "lacks quantised": lambda x, codebooks: {
+            "codes": residual_codes_of_the_library(x, codebooks)[0]
+        },
+    },
+    "bottlenecks.3": {
+        "the value at": lambda *case: tuple(1.01 * part for part in follow_by_one_hot(*case)),
+    },
+    "bottlenecks.4": {
+        "the value at": lambda x, levels: (
+            grid_by_raveling(x, levels)[0] + 1,
+            grid_by_raveling(x, levels)[1],
+        ),
     },
 }

@@ -1,0 +1,1 @@
+"""The chapter on bottlenecks: auto-encoders and quantisers."""
