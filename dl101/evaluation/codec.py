@@ -21,6 +21,7 @@ from dl101.signal.stft import stft
 
 WINDOWS = (2048, 1024, 512, 256, 128)
 FLOOR = 1e-3  # 60 dB below a sine of full scale
+LOWEST_DB = -30.0
 
 
 def bits_per_second(frame_rate: float, codebooks: Sequence[int]) -> float:
@@ -60,11 +61,12 @@ def spectral_distance(
 def score(estimate: NDArray, reference: NDArray) -> dict[str, float]:
     """Return both distances of a decoded sound, which is cut or padded to the length of its source.
 
-    The ratio is cut off at -30 dB: a decoder that gives silence has no ratio.
+    The ratio is cut off at :data:`LOWEST_DB`, which a decoder that gives silence gets.
     """
     estimate = np.pad(estimate, (0, max(0, len(reference) - len(estimate))))[: len(reference)]
+    ratio_db = si_sdr(estimate, reference) if np.any(estimate) else LOWEST_DB
     return {
-        "si_sdr_db": max(si_sdr(estimate, reference), -30.0),
+        "si_sdr_db": max(ratio_db, LOWEST_DB),
         "spectral_db": spectral_distance(estimate, reference),
     }
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import lightning as L
 import numpy as np
@@ -352,9 +352,9 @@ def baselines(
     """Return the distances of codecs that need no learning, on the same sounds.
 
     ``resampled`` is a low rate and few bits at 3.2 kb/s, the best of :data:`LOW` on the validation
-    side; ``vorbis`` the smallest OGG Vorbis at the codec's rate, ``vorbis-low`` that at a quarter of
-    it, ``opus`` the smallest OGG Opus. No OGG goes as low as a neural codec: their rates are in
-    ``bits_per_s``.
+    side; ``vorbis`` the smallest OGG Vorbis at the codec's rate, ``vorbis-low`` that at a quarter
+    of it, ``opus`` the smallest OGG Opus. None of them goes as low as a neural codec: their rates
+    are in ``bits_per_s``.
     """
     rate, test = settings.sample_rate, tracks["test"]
     sounds = [track.audio for track in test]

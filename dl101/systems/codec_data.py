@@ -1,8 +1,8 @@
 """The sounds that a codec learns from: pieces of tracks at one rate and about one level.
 
-A :class:`SoundTrack` is a whole track, mono, at the codec's sample rate, scaled to one RMS: how loud
-a sound is would be set by the volume knob, not learned. :func:`load_sounds` reads one corpus or
-several; :class:`PieceData` cuts the tracks into pieces of equal length for training.
+A :class:`SoundTrack` is a whole track, mono, at the codec's sample rate, scaled to one RMS: how
+loud a sound is, the volume knob may decide. :func:`load_sounds` reads the tracks of a corpus;
+:class:`PieceData` cuts them into pieces of equal length for training.
 """
 
 from __future__ import annotations
