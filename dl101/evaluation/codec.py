@@ -1,8 +1,9 @@
 """What a codec costs and what it loses: bits a second, and distances to the original.
 
-Conventions: signals are (samples,); bitrates in bits a second; distances in dB. A ratio of signal to
-distortion (:func:`dl101.evaluation.separation.si_sdr`) asks for the same waveform, phases included;
-:func:`spectral_distance` asks only how loud each time and frequency is, which is nearer to the ear.
+Conventions: signals are (samples,); bitrates in bits a second; distances in dB. A ratio of signal
+to distortion (:func:`dl101.evaluation.separation.si_sdr`) asks for the same waveform, phases
+included; :func:`spectral_distance` asks only how loud each time and frequency is, which is nearer
+to the ear.
 """
 
 from __future__ import annotations

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from dl101.data import pair, source, splits
 from dl101.data.audiofile import resample
+from dl101.data.embedded import export
 from dl101.progress import progress as show_progress
 from dl101.training.batches import EpochShuffle
 from dl101.units import db_to_amplitude
@@ -77,10 +78,12 @@ def load_sounds(
     tracks = []
     with pair.opened(files.audio, files.annotations) as (entries, store):
         found = list(entries)
-        stated = all(entry.first("split") for entry in found)
+        if data.dataset not in export.CORPORA and len(found) > (data.n_tracks or len(found)):
+            # from all over a dataset, whose entries stand side by side
+            found = [found[i] for i in np.linspace(0, len(found) - 1, data.n_tracks).astype(int)]
         sides = (
             {entry.filepath: entry.first("split") for entry in found}
-            if stated
+            if data.dataset in export.CORPORA
             else splits.safe_split(data.dataset, found, seed=data.seed)
         )
         kept = [entry for entry in found if entry.filepath in sides]
@@ -96,27 +99,28 @@ def load_sounds(
     return tracks
 
 
-def cut(audio: NDArray[np.float32], n_samples: int) -> NDArray[np.float32]:
-    """Return pieces (pieces, n_samples) without overlap; the last one is padded with zeros.
-
-    A rest of less than half a piece is left out, unless it is all there is.
-    """
-    n_pieces = max(1, round(len(audio) / n_samples))
-    padded = np.pad(audio, (0, max(0, n_pieces * n_samples - len(audio))))
-    return padded[: n_pieces * n_samples].reshape(n_pieces, n_samples)
-
-
 class Pieces(Dataset):
-    """Pieces of sound; item ``i`` is a dictionary with ``audio``, (samples,) float32."""
+    """Pieces of sounds, without overlap: item ``i`` is a dictionary with ``audio``.
 
-    def __init__(self, pieces: NDArray[np.float32]) -> None:
-        self.pieces = torch.from_numpy(pieces)
+    ``audio`` is (n_samples,) float32; the last piece of a sound is padded with zeros. A rest of
+    less than half a piece is left out, unless it is all there is.
+    """
+
+    def __init__(self, tracks: Sequence[SoundTrack], n_samples: int) -> None:
+        self.tracks, self.n_samples = tracks, n_samples
+        self.places = [
+            (number, place * n_samples)
+            for number, track in enumerate(tracks)
+            for place in range(max(1, round(len(track.audio) / n_samples)))
+        ]
 
     def __len__(self) -> int:
-        return len(self.pieces)
+        return len(self.places)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {"audio": self.pieces[index]}
+        number, start = self.places[index]
+        piece = self.tracks[number].audio[start : start + self.n_samples]
+        return {"audio": torch.from_numpy(np.pad(piece, (0, self.n_samples - len(piece))))}
 
 
 class PieceData(L.LightningDataModule):
@@ -145,13 +149,10 @@ class PieceData(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.batch_size, self.seed = batch_size, seed
-        pieces = {
-            side: np.concatenate([cut(track.audio, n_samples) for track in tracks[side]])
-            for side in ("train", "validation")
-        }
-        every = max(1, len(pieces["validation"]) // n_validation)
-        self.train = Pieces(pieces["train"])
-        self.validation = Pieces(pieces["validation"][::every])
+        self.train = Pieces(tracks["train"], n_samples)
+        heard = Pieces(tracks["validation"], n_samples)
+        every = max(1, len(heard) // n_validation)
+        self.validation = Subset(heard, range(0, len(heard), every))
 
     def train_dataloader(self) -> DataLoader:
         """Return the training side in an order that depends on the seed and the epoch alone."""
