@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dl101.data.audiofile import resample
 from dl101.evaluation.separation import si_sdr
 from dl101.signal import waveforms
-from dl101.signal.stft import stft
+from dl101.signal.stft import spectral_convergence, stft
 
 WINDOWS = (2048, 1024, 512, 256, 128)
 FLOOR = 1e-3  # 60 dB below a sine of full scale
@@ -30,6 +30,22 @@ def bits_per_second(frame_rate: float, codebooks: Sequence[int]) -> float:
     return frame_rate * sum(math.log2(size) for size in codebooks)
 
 
+def _magnitudes(
+    sounds: Sequence[NDArray], windows: Sequence[int]
+) -> Iterator[tuple[NDArray[np.float64], ...]]:
+    """Yield the magnitudes (bin, frame) of each sound for each window; a sine has its amplitude."""
+    for window_samples in windows:
+        scale = 4.0 / window_samples  # the sum of a Hann window is half its length
+        yield tuple(
+            scale * np.abs(stft(np.asarray(x, np.float64), window_samples=window_samples))
+            for x in sounds
+        )
+
+
+def _difference_db(estimate: NDArray, reference: NDArray, floor: float) -> float:
+    return float(np.mean(np.abs(20.0 * np.log10((estimate + floor) / (reference + floor)))))
+
+
 def spectral_distance(
     estimate: NDArray, reference: NDArray, *, windows: Sequence[int] = WINDOWS, floor: float = FLOOR
 ) -> float:
@@ -37,7 +53,7 @@ def spectral_distance(
 
     The mean over bins and frames of ``abs(20 log10((E + floor) / (R + floor)))``, then over the
     windows; magnitudes are those of a sine (1 at full scale). The floor keeps what nobody hears
-    from deciding. 0 is best.
+    from deciding. Soft and loud count alike. 0 is best.
 
     Parameters
     ----------
@@ -48,27 +64,25 @@ def spectral_distance(
     floor
         A magnitude.
     """
-    distances = []
-    for window_samples in windows:
-        scale = 4.0 / window_samples  # the sum of a Hann window is half its length
-        found, wanted = (
-            scale * np.abs(stft(np.asarray(x, np.float64), window_samples=window_samples)) + floor
-            for x in (estimate, reference)
-        )
-        distances.append(np.mean(np.abs(20.0 * np.log10(found / wanted))))
-    return float(np.mean(distances))
+    pairs = _magnitudes((estimate, reference), windows)
+    return float(np.mean([_difference_db(found, wanted, floor) for found, wanted in pairs]))
 
 
 def score(estimate: NDArray, reference: NDArray) -> dict[str, float]:
-    """Return both distances of a decoded sound, which is cut or padded to the length of its source.
+    """Return the distances of a decoded sound, cut or padded to the length of its source.
 
-    The ratio is cut off at :data:`LOWEST_DB`, which a decoder that gives silence gets.
+    ``si_sdr_db`` is cut off at :data:`LOWEST_DB`, which a decoder that gives silence gets.
+    ``spectral_db`` is :func:`spectral_distance`; ``convergence`` the mean over the same windows of
+    :func:`dl101.signal.stft.spectral_convergence`: the part of the magnitudes that is wrong, for
+    which what is loud decides. Silence has 1.
     """
     estimate = np.pad(estimate, (0, max(0, len(reference) - len(estimate))))[: len(reference)]
     ratio_db = si_sdr(estimate, reference) if np.any(estimate) else LOWEST_DB
+    pairs = list(_magnitudes((estimate, reference), WINDOWS))
     return {
         "si_sdr_db": max(ratio_db, LOWEST_DB),
-        "spectral_db": spectral_distance(estimate, reference),
+        "spectral_db": float(np.mean([_difference_db(*pair, FLOOR) for pair in pairs])),
+        "convergence": float(np.mean([spectral_convergence(*pair) for pair in pairs])),
     }
 
 

@@ -15,6 +15,8 @@ import torch
 
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
+from dl101.evaluation import separation
+from dl101.nn.quantize import ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
 from dl101.signal import augment, mel, stft, tuning
 from dl101.signal.feature import Feature
@@ -736,5 +738,46 @@ WRONG |= {
     },
     "sample_level.3": {
         "restore the RMS of x": lambda x, gradient, step: x * (1 + step),
+    },
+}
+
+# ---- codec -------------------------------------------------------------------------------------
+
+
+def budget_by_counting(sample_rate, strides, codebooks, n_samples):
+    """Frames are counted, bits are those of the largest code."""
+    hop = int(np.prod(strides))
+    n_frames = len(range(0, n_samples, hop))
+    n_bits = sum((size - 1).bit_length() for size in codebooks)
+    return sample_rate / hop, sample_rate * n_bits / hop, n_frames * n_bits / 8
+
+
+def residual_of_the_library(x, codebooks):
+    quantiser = ResidualVQ(x.size, 2, len(codebooks)).double().eval()
+    for stage, book in zip(quantiser.stages, codebooks, strict=True):
+        stage.n_codes, stage.codebook = len(book), torch.from_numpy(book)
+    found = quantiser(torch.from_numpy(x)[None])
+    return found.codes[0], found.quantised[0]
+
+
+def ratio_by_regression(estimate, reference):
+    (alpha,), (error,), *_ = np.linalg.lstsq(reference[:, None], estimate, rcond=None)
+    return 10 * np.log10(np.sum((alpha * reference) ** 2) / error)
+
+
+RIGHT |= {
+    "codec.1": (budget_by_counting,),
+    "codec.2": (residual_of_the_library,),
+    "codec.3": (ratio_by_regression, separation.si_sdr),
+}
+WRONG |= {
+    "codec.1": {
+        "number 0 should be": lambda r, s, c, n: (r, *budget_by_counting(r, s, c, n)[1:]),
+    },
+    "codec.2": {
+        "Return two arrays": lambda x, books: residual_of_the_library(x, books)[0],
+    },
+    "codec.3": {
+        "the ratio should be": lambda e, r: separation.si_sdr(e, r) + 1.0,
     },
 }

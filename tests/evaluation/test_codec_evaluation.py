@@ -52,6 +52,15 @@ def test_score_takes_whole_frames_and_a_decoder_that_is_silent():
     assert codec.score(longer, x)["si_sdr_db"] > 100
     silent = codec.score(np.zeros(100, np.float32), x)
     assert silent["si_sdr_db"] == -30 and silent["spectral_db"] > 5
+    assert silent["convergence"] == pytest.approx(1.0)
+
+
+def test_score_says_the_same_as_its_parts():
+    x, y = noise(4000, 1), noise(4000, 2)
+    found = codec.score(y, x)
+    assert found["spectral_db"] == pytest.approx(codec.spectral_distance(y, x), rel=1e-12)
+    assert codec.score(1.5 * x, x)["convergence"] == pytest.approx(0.5, rel=1e-6)
+    assert codec.score(x, x)["convergence"] == 0
 
 
 def test_resampled_keeps_what_is_low_and_loses_what_is_high():
