@@ -104,9 +104,10 @@ class ConvConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.channels) != len(self.strides) + 1:
+            changed = "strides" if self.channels == ConvConfig.channels else "channels"
             raise ConfigError(
-                "ConvConfig.channels",
-                got=f"{len(self.channels)} numbers for {len(self.strides)} strides",
+                f"ConvConfig.{changed}",
+                got=f"{len(self.channels)} numbers of channels for {len(self.strides)} strides",
                 expected="one more than there are strides",
                 hint="the first is the number of channels at the rate of the waveform",
             )

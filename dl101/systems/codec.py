@@ -69,7 +69,7 @@ class AdversarialConfig(Settings):
     channels: Count = 8
     weight: NotNegative = 0.1
     feature_weight: NotNegative = 0.2
-    after_steps: Annotated[int, Range(at_least=0)] = 0
+    after_steps: Annotated[int, Range(at_least=0, at_most=1_000_000_000)] = 0
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class CodecConfig(Settings):
     n_stages: Annotated[int, Range(at_least=1, at_most=64)] = 8
     n_codes: CODES = 256
     stage_dropout: Probability = 0.5
-    quantise_after: Annotated[int, Range(at_least=0)] = 100
+    quantise_after: Annotated[int, Range(at_least=0, at_most=1_000_000_000)] = 100
     codebook: CodebookConfig = field(default_factory=CodebookConfig)
     kl_weight: NotNegative = 1e-2
     waveform_weight: Positive = 10.0
