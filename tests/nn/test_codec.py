@@ -58,6 +58,17 @@ def test_a_step_down_looks_at_its_own_place(stride):
     assert seen.min() == 3 * stride - before and seen.max() == 5 * stride - before - 1
 
 
+@pytest.mark.parametrize("stride", [2, 5, 8])
+def test_a_step_up_lands_on_its_own_place(stride):
+    """Step t is heard around samples t * stride to (t + 1) * stride, and nowhere else."""
+    layer = Up(1, 1, stride)
+    torch.nn.init.ones_(layer.conv.weight)
+    torch.nn.init.zeros_(layer.conv.bias)
+    heard = layer(torch.eye(6)[None, 3:4])[0, 0].nonzero().flatten()
+    before = stride // 2
+    assert heard.min() == 3 * stride - before and heard.max() == 5 * stride - before - 1
+
+
 def test_a_shift_by_a_frame_shifts_the_latents():
     torch.manual_seed(0)
     encoder, decoder = Encoder(SMALL).double(), Decoder(SMALL).double()

@@ -103,9 +103,9 @@ def test_spectral_loss_refuses_what_it_cannot_do():
 
 def test_hinge_losses_in_closed_form():
     real = [torch.tensor([2.0, 0.5]), torch.tensor([[1.0]])]
-    fake = [torch.tensor([-3.0, 0.0]), torch.tensor([[1.0]])]
-    assert float(hinge_discriminator(real, fake)) == ((0.25 + 0.5) + (0.0 + 2.0)) / 2
-    assert float(hinge_generator(fake)) == ((4.0 + 1.0) / 2 + 0.0) / 2
+    fake = [torch.tensor([-3.0, 0.0]), torch.tensor([[0.5]])]
+    assert float(hinge_discriminator(real, fake)) == ((0.25 + 0.5) + (0.0 + 1.5)) / 2
+    assert float(hinge_generator(fake)) == ((4.0 + 1.0) / 2 + 0.5) / 2
 
 
 def test_feature_matching_is_relative_and_moves_only_what_is_made():
