@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from dl101.errors import ConfigError
+from dl101.signal.mel import mel_filters
 
 
 def masked_binary_cross_entropy(
@@ -36,3 +41,117 @@ def masked_binary_cross_entropy(
     mask = mask[:, None, None, :].to(loss.dtype)
     n_real = mask.sum() * logits.shape[1] * logits.shape[2]
     return (loss * mask).sum() / n_real.clamp(min=1)
+
+
+class MultiResolutionSTFT(nn.Module):
+    r"""Distance of two sounds in the magnitudes of several short-time spectra.
+
+    For each window, with magnitudes :math:`E` of the estimate and :math:`R` of the reference,
+
+    .. math:: \frac{\lVert E - R \rVert}{\lVert R \rVert}
+        + \frac{1}{n} \sum \Bigl\lvert \log \frac{E + f}{R + f} \Bigr\rvert
+
+    (Yamamoto and others, "Parallel WaveGAN", 2020; over the whole batch, as there, so that a silent
+    part divides by nothing), and the mean over windows. The first term, spectral convergence,
+    weighs what is loud, the second what is soft down to the floor :math:`f`. Phases don't count. A
+    magnitude is that of a sine: 1 for a sine of full scale.
+
+    Parameters
+    ----------
+    windows
+        Lengths of the Hann windows in samples; frames are a quarter of a window apart.
+    floor
+        :math:`f`; 0.001 is 60 dB below a sine of full scale.
+    n_bands
+        Sum powers in this many mel bands first; None keeps the linear frequencies.
+    sample_rate
+        In Hz; needed with ``n_bands``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no window, one is shorter than 4 samples, or bands are asked for without a rate.
+    """
+
+    def __init__(
+        self,
+        windows: Sequence[int] = (2048, 1024, 512, 256, 128),
+        *,
+        floor: float = 1e-3,
+        n_bands: int | None = None,
+        sample_rate: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not windows or min(windows) < 4 or (n_bands is not None and sample_rate is None):
+            raise ConfigError(
+                "MultiResolutionSTFT",
+                got=f"windows {tuple(windows)}, {n_bands} bands, a sample rate of {sample_rate}",
+                expected="windows of at least 4 samples, and a sample rate where there are bands",
+                hint="leave windows out to get 2048 to 128 samples",
+            )
+        self.windows, self.floor = tuple(windows), floor
+        for size in self.windows:
+            self.register_buffer(f"window_{size}", torch.hann_window(size), persistent=False)
+            if n_bands is not None:
+                bands = mel_filters(
+                    sample_rate, n_bands=n_bands, window_samples=size, equal_area=False
+                )
+                self.register_buffer(f"bands_{size}", torch.tensor(bands).float(), persistent=False)
+        self.n_bands = n_bands
+
+    def magnitudes(self, audio: Tensor) -> Iterator[Tensor]:
+        """Yield (batch, bin, frame) for each window, of (batch, time)."""
+        for size in self.windows:
+            window = getattr(self, f"window_{size}").to(audio.dtype)
+            spectrum = torch.stft(
+                audio, size, size // 4, window=window, pad_mode="constant", return_complex=True
+            )
+            magnitude = spectrum.abs() * (2.0 / window.sum())
+            if self.n_bands is not None:
+                power = getattr(self, f"bands_{size}").to(audio.dtype) @ magnitude.square()
+                magnitude = (power + 1e-12).sqrt()  # the root has no slope at 0
+            yield magnitude
+
+    def forward(self, estimate: Tensor, reference: Tensor) -> Tensor:
+        """Return the scalar distance of two batches (batch, time) of one shape."""
+        total = estimate.new_zeros(())
+        pairs = zip(self.magnitudes(estimate), self.magnitudes(reference), strict=True)
+        for found, wanted in pairs:
+            distance = torch.linalg.vector_norm(found - wanted)
+            size = torch.linalg.vector_norm(wanted)
+            logarithms = torch.log(found + self.floor) - torch.log(wanted + self.floor)
+            total = total + distance / size.clamp_min(1e-6) + logarithms.abs().mean()
+        return total / len(self.windows)
+
+
+# ---- adversarial: each argument is a list with one entry for each discriminator -----------------
+
+
+def hinge_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """Return what a discriminator minimises: ``relu(1 - D(real)) + relu(1 + D(fake))``, the means.
+
+    It wants scores above 1 for what is real and below -1 for what is made, and no more than that
+    (Lim and Ye, "Geometric GAN", 2017). Scores have any shape; all discriminators count alike.
+    """
+    losses = [F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(real, fake, strict=True)]
+    return torch.stack(losses).mean()
+
+
+def hinge_generator(fake: Sequence[Tensor]) -> Tensor:
+    """Return what the maker minimises: ``relu(1 - D(fake))``, the mean, as in EnCodec."""
+    return torch.stack([F.relu(1 - scores).mean() for scores in fake]).mean()
+
+
+def feature_matching(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Return how far what is made is from what is real *inside* the discriminators.
+
+    For each layer of each discriminator the mean absolute difference of its outputs over the mean
+    absolute output for what is real; the mean of all (EnCodec, Eq. 2). What is real is taken as it
+    is: no gradient reaches it.
+    """
+    losses = []
+    for layers_real, layers_fake in zip(real, fake, strict=True):
+        for r, f in zip(layers_real, layers_fake, strict=True):
+            r = r.detach()
+            losses.append((f - r).abs().mean() / r.abs().mean().clamp_min(1e-6))
+    return torch.stack(losses).mean()

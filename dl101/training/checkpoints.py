@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -130,9 +131,21 @@ def read_safetensors(
         ) from error
 
 
-def save_weights(module: nn.Module, path: Path | str, metadata: Mapping[str, str]) -> None:
-    """Write the weights of a module to a safetensors file, with text metadata."""
+def save_weights(
+    module: nn.Module,
+    path: Path | str,
+    metadata: Mapping[str, str],
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write the weights of a module to a safetensors file, with text metadata.
+
+    With a ``dtype`` such as float16, weights that are floating point are converted to it: a file of
+    half the size, which :func:`load_weights` converts back.
+    """
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
+    if dtype is not None:
+        tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=dict(metadata))
 

@@ -98,7 +98,14 @@ class System(L.LightningModule):
     """Base of all systems: optimiser and schedule from a :class:`TrainingConfig`.
 
     A subclass defines ``loss(batch) -> Tensor``; batches are dictionaries of tensors.
+
+    Attributes
+    ----------
+    shipped_dtype
+        Type of the weights in a file that ships; None keeps theirs.
     """
+
+    shipped_dtype: torch.dtype | None = None
 
     def __init__(self, training: TrainingConfig) -> None:
         super().__init__()

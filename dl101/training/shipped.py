@@ -57,7 +57,7 @@ def save(path: Path | str, system: System, settings: Any, record: Record) -> Non
         "config": json.dumps(config.to_dict(settings)),
         "record": json.dumps(asdict(record)),
     }
-    save_weights(system, path, header)
+    save_weights(system, path, header, dtype=system.shipped_dtype)
 
 
 def load(network: Path | str) -> Shipped:

@@ -14,17 +14,17 @@ import scipy.signal
 import scipy.stats
 import torch
 from sklearn import metrics
+from torch.distributions import Normal, kl_divergence
 
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
-from dl101.evaluation import generation, listening
+from dl101.evaluation import generation, listening, separation
+from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
 from dl101.signal import augment, mel, stft, tuning
 from dl101.signal.feature import Feature
 from dl101.targets import PitchAxis, from_notes
 from dl101.units import midi_to_hz
-from torch.distributions import Normal, kl_divergence
-from dl101.nn.quantize import FSQ, ResidualVQ
 
 RIGHT: dict[str, tuple[Callable, ...]] = {}
 WRONG: dict[str, Mapping[str, Callable]] = {}
@@ -1081,5 +1081,47 @@ WRONG |= {
             grid_by_raveling(x, levels)[0] + 1,
             grid_by_raveling(x, levels)[1],
         ),
+    },
+}
+
+
+# ---- codec -------------------------------------------------------------------------------------
+
+
+def budget_by_counting(sample_rate, strides, codebooks, n_samples):
+    """Frames are counted, bits are those of the largest code."""
+    hop = int(np.prod(strides))
+    n_frames = len(range(0, n_samples, hop))
+    n_bits = sum((size - 1).bit_length() for size in codebooks)
+    return sample_rate / hop, sample_rate * n_bits / hop, n_frames * n_bits / 8
+
+
+def residual_of_the_library(x, codebooks):
+    quantiser = ResidualVQ(x.size, 2, len(codebooks)).double().eval()
+    for stage, book in zip(quantiser.stages, codebooks, strict=True):
+        stage.n_codes, stage.codebook = len(book), torch.from_numpy(book)
+    found = quantiser(torch.from_numpy(x)[None])
+    return found.codes[0], found.quantised[0]
+
+
+def ratio_by_regression(estimate, reference):
+    (alpha,), (error,), *_ = np.linalg.lstsq(reference[:, None], estimate, rcond=None)
+    return 10 * np.log10(np.sum((alpha * reference) ** 2) / error)
+
+
+RIGHT |= {
+    "codec.1": (budget_by_counting,),
+    "codec.2": (residual_of_the_library,),
+    "codec.3": (ratio_by_regression, separation.si_sdr),
+}
+WRONG |= {
+    "codec.1": {
+        "number 0 should be": lambda r, s, c, n: (r, *budget_by_counting(r, s, c, n)[1:]),
+    },
+    "codec.2": {
+        "Return two arrays": lambda x, books: residual_of_the_library(x, books)[0],
+    },
+    "codec.3": {
+        "the ratio should be": lambda e, r: separation.si_sdr(e, r) + 1.0,
     },
 }

@@ -1,0 +1,83 @@
+"""Networks that tell recorded sounds from decoded ones, in the manner of EnCodec's.
+
+Conventions: audio is (batch, time). A discriminator gives scores, (batch, 1, bin, frame), one for
+each neighbourhood of its spectrogram, and what its layers gave before them.
+
+References
+----------
+.. [1] A. Défossez and others, "High fidelity neural audio compression", 2022, section 3.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class STFTDiscriminator(nn.Module):
+    """Convolutions on the real and imaginary parts of a short-time spectrum.
+
+    Parameters
+    ----------
+    window_samples
+        Length of the Hann window; frames are a quarter of it apart.
+    channels
+        Of every layer.
+    dilations
+        Along time, of the layers that halve the frequencies.
+    """
+
+    def __init__(
+        self, window_samples: int, *, channels: int = 8, dilations: Sequence[int] = (1, 2, 4)
+    ) -> None:
+        super().__init__()
+        self.window_samples = window_samples
+        self.register_buffer("window", torch.hann_window(window_samples), persistent=False)
+        layers = [nn.Conv2d(2, channels, (9, 3), padding=(4, 1))]
+        for dilation in dilations:
+            layers.append(
+                nn.Conv2d(
+                    channels,
+                    channels,
+                    (9, 3),
+                    stride=(2, 1),
+                    dilation=(1, dilation),
+                    padding=(4, dilation),
+                )
+            )
+        self.layers = nn.ModuleList(layers)
+        self.last = nn.Conv2d(channels, 1, 3, padding=1)
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return scores, high for what sounds recorded, and the outputs of the layers."""
+        spectrum = torch.stft(
+            audio,
+            self.window_samples,
+            self.window_samples // 4,
+            window=self.window.to(audio.dtype),
+            normalized=True,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        x = torch.stack([spectrum.real, spectrum.imag], dim=1)
+        outputs = []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.2)
+            outputs.append(x)
+        return self.last(x), outputs
+
+
+class MultiScaleSTFTDiscriminator(nn.Module):
+    """Discriminators with windows of several lengths: some see time finely, some frequency."""
+
+    def __init__(self, windows: Sequence[int] = (1024, 512, 256), *, channels: int = 8) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(STFTDiscriminator(w, channels=channels) for w in windows)
+
+    def forward(self, audio: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
+        """Return scores and layers' outputs of each discriminator."""
+        scores, features = zip(*(scale(audio) for scale in self.scales), strict=True)
+        return list(scores), list(features)
