@@ -37,6 +37,7 @@ from dl101.config import (
     Seed,
     Settings,
 )
+from dl101.data.sounds import SoundTrack, load_sounds
 from dl101.data.source import DataConfig
 from dl101.evaluation import codec as judge
 from dl101.nn import losses
@@ -45,7 +46,6 @@ from dl101.nn.codec import ConvConfig, Decoder, Encoder, as_batch
 from dl101.nn.discriminators import MultiScaleSTFTDiscriminator
 from dl101.nn.quantize import CodebookConfig, ResidualVQ
 from dl101.systems import codec_data
-from dl101.systems.codec_data import SoundTrack
 from dl101.training import fit, protocol
 from dl101.training.batches import by_side
 from dl101.training.fit import TrainingConfig
@@ -142,7 +142,7 @@ def load_tracks(
     tracks = [
         track
         for data in wanted
-        for track in codec_data.load_sounds(
+        for track in load_sounds(
             data, settings.sample_rate, accept_restricted=accept_restricted, progress=progress
         )
     ]

@@ -8,10 +8,10 @@ import torch
 
 from dl101.data import pair, pyjama, source
 from dl101.data.embedded.export import CorpusFiles
+from dl101.data.sounds import SoundTrack, at_level
 from dl101.errors import ConfigError, Dl101Error, ShapeError
 from dl101.evaluation.separation import si_sdr
 from dl101.systems import codec, codec_data
-from dl101.systems.codec_data import SoundTrack
 from dl101.training import protocol, shipped
 
 pytestmark = pytest.mark.slow
@@ -196,11 +196,11 @@ def test_early_steps_quantise_nothing():
 
 def test_level_is_set_by_rms_and_held_below_the_peak():
     x = np.sin(np.arange(1000)).astype(np.float32)
-    assert np.sqrt(np.mean(codec_data.at_level(0.01 * x) ** 2)) == pytest.approx(0.1, rel=1e-5)
+    assert np.sqrt(np.mean(at_level(0.01 * x) ** 2)) == pytest.approx(0.1, rel=1e-5)
     click = np.zeros(16000, np.float32)
     click[5] = 0.1
-    assert np.abs(codec_data.at_level(click)).max() == pytest.approx(0.95)
-    assert not codec_data.at_level(np.zeros(10, np.float32)).any()
+    assert np.abs(at_level(click)).max() == pytest.approx(0.95)
+    assert not at_level(np.zeros(10, np.float32)).any()
 
 
 def test_pieces_cover_a_sound_and_pad_its_end():

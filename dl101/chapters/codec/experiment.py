@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from dl101.config import to_dict
+from dl101.data.sounds import SoundTrack
 from dl101.systems import codec
-from dl101.systems.codec_data import SoundTrack
 from dl101.training import protocol
 from dl101.training.comparison import Comparison, Measurement
 
