@@ -8,8 +8,9 @@ A codec gives codes (batch, stage, frame); a language model takes one step after
   told after those before it;
 * ``parallel``: one frame a step, all its stages at once.
 
-A *grid* (batch, stage, step) has each code at its step, and elsewhere a number that is no code. After J. Copet and others, "Simple and controllable music generation",
-NeurIPS 2023 (MusicGen), section 2.2.
+A *grid* (batch, stage, step) has each code at its step, and elsewhere a number that is no code.
+After J. Copet and others, "Simple and controllable music generation", NeurIPS 2023 (MusicGen),
+section 2.2.
 """
 
 from __future__ import annotations
