@@ -201,7 +201,7 @@ class AutoregressiveSystem(fit.System):
         return self.network(codes, conditions)
 
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the cross-entropy in nats, mean over all codes; training forgets some conditions."""
+        """Return the cross-entropy, in nats a code; training leaves out some conditions."""
         conditions = batch["conditions"]
         if self.training and self.settings.forget > 0:
             forgotten = torch.rand(conditions.shape, device=conditions.device)

@@ -6,6 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
 
 import lightning as L
 import numpy as np
@@ -28,7 +30,6 @@ FAMILIES = tuple(FAMILIES_OF_NOTES)
 LOWEST_MIDI, HIGHEST_MIDI = 21, 108  # the keys of a piano
 NOT_SAID = 0  # number of a condition that is left open
 N_CONDITIONS = (HIGHEST_MIDI - LOWEST_MIDI + 1, len(FAMILIES))  # pitch, family
-SIDES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +111,14 @@ def encode_sounds(
     Longer sounds are cut off, shorter ones go on in silence.
     """
     n_samples = round(n_frames * codec.sample_rate / codec.frame_rate)
-    cut = [np.pad(s[:n_samples], (0, max(n_samples - len(s), 0))) for s in sounds]
-    parts = [
-        codec.encode(torch.from_numpy(np.stack(cut[i : i + batch_size])))[:, :n_stages, :n_frames]
-        for i in range(0, len(cut), batch_size)
-    ]
-    return torch.cat(parts).numpy().astype(np.int16)
+    parts, remaining = [], iter(sounds)
+    while cut := [
+        np.pad(sound[:n_samples], (0, max(n_samples - len(sound), 0)))
+        for sound in islice(remaining, batch_size)
+    ]:
+        codes = codec.encode(torch.from_numpy(np.stack(cut)))
+        parts.append(codes[:, :n_stages, :n_frames].to(torch.int16))
+    return torch.cat(parts).numpy()
 
 
 def load_code_tracks(
@@ -177,7 +180,7 @@ def load_code_tracks(
     ]
 
 
-def _load(path: str) -> tuple[NDArray[np.int16], list] | None:
+def _load(path: Path) -> tuple[NDArray[np.int16], list] | None:
     """Return what was kept, or None if it is missing or cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
