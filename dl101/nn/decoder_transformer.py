@@ -78,25 +78,38 @@ class DecoderConfig(Settings):
         return self.head_width if self.rotated is None else self.rotated
 
 
-def rotate(x: Tensor, positions: Tensor, n_rotated: int | None = None) -> Tensor:
-    """Return queries or keys turned by their position ([2]_, equation 15).
+def rotation(positions: Tensor, n_rotated: int) -> tuple[Tensor, Tensor]:
+    """Return cosine and sine of the angle of each pair of channels, (position, pair).
 
     Channels 2 i and 2 i + 1 are a point in a plane, turned by ``position * BASE ** (-2 i / n)``
-    radians. The product of two vectors so turned depends on the difference of their positions.
+    radians ([2]_, equation 15).
+
+    Parameters
+    ----------
+    positions
+        (position,) whole numbers.
+    n_rotated
+        How many channels, n.
+    """
+    pairs = torch.arange(0, n_rotated, 2, device=positions.device, dtype=torch.float32)
+    angles = positions.to(torch.float32)[:, None] * BASE ** (-pairs / n_rotated)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Return queries or keys turned by a :func:`rotation`.
+
+    The product of two vectors so turned depends on the difference of their positions.
 
     Parameters
     ----------
     x
-        (..., position, channel).
-    positions
-        (position,) whole numbers.
-    n_rotated
-        How many channels, n; the others stay. None: all.
+        (..., position, channel); channels that are not rotated stay.
+    cosine, sine
+        (position, pair).
     """
-    n = x.shape[-1] if n_rotated is None else n_rotated
-    speeds = BASE ** (-torch.arange(0, n, 2, device=x.device, dtype=torch.float32) / n)
-    angles = positions.to(torch.float32)[:, None] * speeds
-    cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    n = 2 * cosine.shape[-1]
+    cosine, sine = cosine.to(x.dtype), sine.to(x.dtype)
     even, odd = x[..., 0:n:2], x[..., 1:n:2]
     turned = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], dim=-1)
     return torch.cat([turned.flatten(-2), x[..., n:]], dim=-1)
@@ -173,8 +186,8 @@ class CausalAttention(nn.Module):
         def heads(projected: Tensor) -> Tensor:  # (batch, head, position, channel)
             return projected.unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
 
-        queries = rotate(heads(self.to_queries(x)), positions, self.config.n_rotated)
-        keys = rotate(heads(self.to_keys(x)), positions, self.config.n_rotated)
+        turned = torch.stack([heads(self.to_queries(x)), heads(self.to_keys(x))])
+        queries, keys = rotate(turned, *rotation(positions, self.config.n_rotated)).unbind()
         values = heads(self.to_values(x))
         if cache is not None:
             keys, values = cache.extended(layer, keys, values)

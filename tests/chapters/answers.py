@@ -1180,7 +1180,7 @@ RIGHT |= {
 }
 WRONG |= {
     "autoregressive.1": {
-        "positions, value": lambda q, k, v: attention_position_by_position(q, k, v) + 0.5,
+        "Of a sequence of": lambda q, k, v: attention_position_by_position(q, k, v) + 0.5,
     },
     "autoregressive.2": {
         "the value at": lambda codes, n: (

@@ -17,6 +17,7 @@ from dl101.nn.decoder_transformer import (
     KeyValueCache,
     TokenDecoder,
     rotate,
+    rotation,
     visible,
 )
 
@@ -32,7 +33,7 @@ def test_rotation_is_that_of_complex_numbers():
     speeds = 10_000.0 ** (-np.arange(4) / 4)
     points = x.numpy()[..., 0::2] + 1j * x.numpy()[..., 1::2]
     turned = points * np.exp(1j * positions.numpy()[:, None] * speeds)
-    found = rotate(x, positions).numpy()
+    found = rotate(x, *rotation(positions, 8)).numpy()
     np.testing.assert_allclose(found[..., 0::2], turned.real, atol=1e-3)  # angles in float32
     np.testing.assert_allclose(found[:, :4, 0::2], turned.real[:, :4], atol=1e-5)
     np.testing.assert_allclose(found[:, :4, 1::2], turned.imag[:, :4], atol=1e-5)
@@ -42,7 +43,8 @@ def test_products_depend_on_the_distance_alone():
     q, k = torch.randn(2, 1, 16, dtype=torch.float64)
 
     def product(i: int, j: int) -> float:
-        return float(rotate(q, torch.tensor([i])) @ rotate(k, torch.tensor([j])).T)
+        turned = [rotate(x, *rotation(torch.tensor([at]), 16)) for x, at in ((q, i), (k, j))]
+        return float(turned[0] @ turned[1].T)
 
     assert product(9, 4) == pytest.approx(product(35, 30), abs=1e-5)
     assert abs(product(9, 4) - product(9, 5)) > 1e-3
@@ -50,7 +52,7 @@ def test_products_depend_on_the_distance_alone():
 
 def test_channels_that_are_not_rotated_stay():
     x = torch.randn(2, 4, 10)
-    turned = rotate(x, torch.arange(4), n_rotated=4)
+    turned = rotate(x, *rotation(torch.arange(4), 4))
     torch.testing.assert_close(turned[..., 4:], x[..., 4:], rtol=0, atol=0)
     assert not torch.allclose(turned[:, 1:, :4], x[:, 1:, :4])
 
@@ -70,8 +72,8 @@ def test_attention_is_the_textbook_formula(window):
     expected = torch.zeros(2, 9, 8)
     for head in range(2):
         at = slice(4 * head, 4 * head + 4)
-        q = rotate(attention.to_queries(x)[..., at], torch.arange(9))
-        k = rotate(attention.to_keys(x)[..., at], torch.arange(9))
+        q = rotate(attention.to_queries(x)[..., at], *rotation(torch.arange(9), 4))
+        k = rotate(attention.to_keys(x)[..., at], *rotation(torch.arange(9), 4))
         v = attention.to_values(x)[..., at]
         for i in range(9):
             first = max(0, i + 1 - window) if window else 0

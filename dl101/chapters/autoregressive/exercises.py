@@ -92,7 +92,7 @@ ATTENTION = Function(
         "1.": _attention(mask_after=True),
         "Queries and keys have changed places.": _attention(products=lambda q, k: k @ q.T),
     },
-    differs="With {0.shape[0]} positions, value {at} should be {right:.3f} and is {got:.3f}.",
+    differs="Of a sequence of {0.shape[0]}, value {at} should be {right:.3f} and is {got:.3f}.",
     praise="One line of mask is all that makes a Transformer a language model.",
 )
 
@@ -186,7 +186,7 @@ SEQUENCE = Function(
         ),
     },
     differs="With {0.shape[0]} stages, {0.shape[1]} frames and {1} codes, the value at {at} should "
-    "be {right} and is {got}.",
+    "be {right:g} and is {got:g}.",
     praise="The tutorial of 2024 began with token 0, a code like any other.",
 )
 
@@ -249,7 +249,7 @@ DELAY = Function(
         ),
     },
     differs="For a grid of {0.shape[0]} stages and {0.shape[1]} steps, the code at {at} should be "
-    "{right} and is {got}.",
+    "{right:g} and is {got:g}.",
     praise="Exact: what goes into the pattern comes out of it.",
 )
 
