@@ -32,7 +32,7 @@ from dl101.config import OneOf, Positive, Probability, Range, Seed, Settings, ch
 from dl101.data.source import DataConfig
 from dl101.errors import ConfigError, DataError
 from dl101.evaluation import generation as judge
-from dl101.evaluation.language import NGram
+from dl101.evaluation.language import NGram, repetition
 from dl101.evaluation.listening import proportion_interval
 from dl101.nn.code_model import CodeModel
 from dl101.nn.code_patterns import PATTERNS
@@ -79,6 +79,8 @@ class AutoregressiveConfig(Settings):
         How often in training pitch, and family, are left out, so that the model can do without.
     model
         Sizes of the Transformer.
+    sampling, guidance
+        How new notes are drawn, unless one asks for something else.
     """
 
     scale: Literal["lab", "full"] = "lab"
@@ -90,6 +92,8 @@ class AutoregressiveConfig(Settings):
     conditioned: bool = True
     forget: Probability = 0.1
     model: DecoderConfig = field(default_factory=DecoderConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    guidance: Positive = 1.0
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     @property
@@ -263,7 +267,7 @@ def generate_codes(
     *,
     seed: int = 0,
     sampling: SamplingConfig | None = None,
-    guidance: float = 1.0,
+    guidance: float | None = None,
     cached: bool = True,
     batch_size: int = 64,
 ) -> NDArray[np.int64]:
@@ -280,13 +284,18 @@ def generate_codes(
         Length of all.
     seed
         Another one gives other notes.
-    sampling, guidance, cached
-        See :meth:`dl101.nn.code_model.CodeModel.generate`.
+    sampling, guidance
+        See :meth:`dl101.nn.code_model.CodeModel.generate`; by default as configured.
+    cached
+        See there, too.
     batch_size
         Notes at a time.
     """
     system.eval()
-    shape = (system.settings.n_stages, n_frames)
+    settings = system.settings
+    sampling = settings.sampling if sampling is None else sampling
+    guidance = settings.guidance if guidance is None else guidance
+    shape = (settings.n_stages, n_frames)
     uniform = np.stack(
         [np.random.default_rng([seed, i]).random(shape) for i in range(len(conditions))]
     )
@@ -297,7 +306,7 @@ def generate_codes(
             n_frames,
             torch.from_numpy(uniform[i : i + batch_size]).to(system.device),
             sampling,
-            guidance=guidance,
+            guidance=guidance if settings.conditioned else 1.0,
             cached=cached,
         )
         for i in range(0, len(said), batch_size)
@@ -318,7 +327,7 @@ def generate(
     families: Sequence[str | None],
     seconds: float = 1.25,
     seed: int = 0,
-    guidance: float = 1.0,
+    guidance: float | None = None,
     **sampling: Any,
 ) -> NDArray[np.float32]:
     """Return new notes, (note, samples), at ``system.sample_rate``.
@@ -334,9 +343,10 @@ def generate(
     seed
         Another one gives other notes.
     guidance
-        Above 1, pitch and family count for more.
+        Above 1, pitch and family count for more; by default as configured.
     **sampling
-        ``temperature``, ``top_k``, ``top_p``: :class:`dl101.nn.sampling.SamplingConfig`.
+        ``temperature``, ``top_k``, ``top_p`` (:class:`dl101.nn.sampling.SamplingConfig`); those
+        that are not given are as configured.
 
     Raises
     ------
@@ -346,7 +356,7 @@ def generate(
         If pitches and families are not equally many, or an option is out of its range.
     """
     checked(Annotated[float, Range(above=0, at_most=60)], seconds, "seconds")
-    checked(Positive, guidance, "guidance")
+    checked(Positive | None, guidance, "guidance")
     if len(pitches_midi) != len(families) or not families:
         raise ConfigError(
             "notes to generate",
@@ -355,7 +365,8 @@ def generate(
             hint="repeat the family: ['guitar'] * 3",
         )
     asked = [conditions_of(p, f) for p, f in zip(pitches_midi, families, strict=True)]
-    options = config.build(SamplingConfig, sampling, where="generate")
+    given = {**config.to_dict(system.settings.sampling), **sampling}
+    options = config.build(SamplingConfig, given, where="generate")
     codec = system.codec
     codes = generate_codes(
         system,
@@ -379,45 +390,44 @@ def obeys(
     return np.abs(heard - np.asarray(asked_midi)) < NEAR_SEMITONES
 
 
-def heard_scores(
-    system: AutoregressiveSystem, tracks: Sequence[CodeTrack], **options: Any
-) -> dict[str, float]:
+def heard_scores(system: AutoregressiveSystem, tracks: Sequence[CodeTrack]) -> dict[str, float]:
     """Return what is heard of generated notes, beside real ones of the same pitches and families.
 
     The notes of ``tracks`` are taken by turns. For one half of them, new notes of the same pitch
-    and family are generated; the other half, encoded and decoded, is what these are compared with.
-    ``real`` scores are those of the first half itself, encoded and decoded: what the codec leaves.
+    and family are generated, drawn as configured and (``plain``) from the probabilities as they
+    are; ``real`` scores are those of this half itself, encoded and decoded: what the codec leaves.
+    The other half, encoded and decoded, is what the Fréchet distance is to.
 
-    Parameters
-    ----------
-    tracks
-        Real notes that were not learned from.
-    **options
-        Of :func:`generate_codes`.
+    ``pitch`` is the share within a third of a semitone of what was asked for, with the ends of its
+    95 % interval; ``family`` the share whose family the judge of notes names; ``repetition`` the
+    share of four codes of the first stage in a row that the note has had before.
     """
     asked, reference = tracks[0::2][:N_HEARD], tracks[1::2][:N_HEARD]
-    rate = system.codec.sample_rate
-    codes = generate_codes(
-        system, [t.conditions for t in asked], asked[0].codes.shape[-1], **options
-    )
-    sounds = {
-        "": decode(system, codes),
-        "_real": decode(system, np.stack([track.codes for track in asked])),
+    rate, n_frames = system.codec.sample_rate, asked[0].codes.shape[-1]
+    told = [track.conditions for track in asked]
+    notes = {
+        "": generate_codes(system, told, n_frames),
+        "_plain": generate_codes(system, told, n_frames, sampling=SamplingConfig(), guidance=1.0),
+        "_real": np.stack([track.codes for track in asked]),
     }
-    scores = {}
-    for tail, heard in sounds.items():
-        right = obeys(heard, rate, [track.pitch_midi for track in asked])
-        low, high = proportion_interval(int(right.sum()), len(right))
-        scores |= {f"pitch{tail}": float(right.mean()), f"pitch{tail}_low": low}
-        scores |= {f"pitch{tail}_high": high}
     tagger = shipped.load("notes_tagger").system
     real = tagger.embed_sounds(decode(system, np.stack([t.codes for t in reference])), rate)
-    for tail, heard in sounds.items():
-        embedded = tagger.embed_sounds(heard, rate)
-        scores[f"frechet{tail}"] = judge.frechet_distance(real, embedded)
-        named = tagger.families_of(heard, rate).argmax(axis=1)
-        families = [autoregressive_data.FAMILIES.index(track.family) for track in asked]
-        scores[f"family{tail}"] = float(np.mean(named == families))
+    families = [autoregressive_data.FAMILIES.index(track.family) for track in asked]
+    scores: dict[str, float] = {}
+    for tail, codes in notes.items():
+        sounds = decode(system, codes)
+        right = obeys(sounds, rate, [track.pitch_midi for track in asked])
+        low, high = proportion_interval(int(right.sum()), len(right))
+        named = tagger.families_of(sounds, rate).argmax(axis=1)
+        found = {
+            "pitch": float(right.mean()),
+            "pitch_low": low,
+            "pitch_high": high,
+            "frechet": judge.frechet_distance(real, tagger.embed_sounds(sounds, rate)),
+            "family": float(np.mean(named == families)),
+            "repetition": float(repetition(codes[:, 0], n=min(4, n_frames)).mean()),
+        }
+        scores |= {f"{name}{tail}": value for name, value in found.items()}
     return scores
 
 

@@ -202,6 +202,7 @@ def test_training_scores_and_loading_go_end_to_end(tracks, tmp_path, codec, monk
     assert {"bits", "bits_untold", "bits_stage_2", "pitch", "pitch_real", "frechet"} <= set(scores)
     assert scores["pitch_real"] == 1.0  # the codec plays what the first stage says
     assert scores["pitch_low"] <= scores["pitch"] <= scores["pitch_high"]
+    assert scores["frechet_real"] < scores["frechet"] and scores["repetition_real"] > 0.5
     baselines = system_module.baselines(settings, tracks)
     records = protocol.records(
         "autoregressive", settings, found, baselines, seed=0, command="dl101 train"
