@@ -6,6 +6,7 @@ A wrong answer stands under words of the message that it gets.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch.distributions import Normal, kl_divergence
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
 from dl101.evaluation import generation, listening, separation
+from dl101.nn import code_patterns, sampling
 from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
 from dl101.signal import augment, mel, stft, tuning
@@ -1123,5 +1125,73 @@ WRONG |= {
     },
     "codec.3": {
         "the ratio should be": lambda e, r: separation.si_sdr(e, r) + 1.0,
+    },
+}
+
+
+# ---- autoregressive ----------------------------------------------------------------------------
+
+
+def attention_of_pytorch(queries, keys, values):
+    each = (torch.from_numpy(np.asarray(x))[None] for x in (queries, keys, values))
+    return torch.nn.functional.scaled_dot_product_attention(*each, is_causal=True)[0]
+
+
+def attention_position_by_position(queries, keys, values):
+    rows = []
+    for i, query in enumerate(queries):
+        shares = np.exp([query @ key / np.sqrt(len(query)) for key in keys[: i + 1]])
+        rows.append(sum(s * v for s, v in zip(shares, values, strict=False)) / shares.sum())
+    return np.array(rows)
+
+
+def prepared_by_the_library(codes, n_codes):
+    row = code_patterns.in_a_row(torch.from_numpy(codes)[None], n_codes)[0]
+    free = len(codes) * n_codes
+    return torch.nn.functional.pad(row, (1, 0), value=free)[:-1], row, free + 1
+
+
+def undelayed_by_the_library(grid):
+    n_frames = grid.shape[1] - len(grid) + 1
+    return code_patterns.from_grid(torch.from_numpy(grid)[None], "delayed", n_frames)[0]
+
+
+def nucleus_of_the_library(logits, temperature, top_p):
+    config = sampling.SamplingConfig(temperature=temperature, top_p=top_p)
+    return sampling.probabilities_of(torch.from_numpy(logits), config)
+
+
+def nucleus_one_by_one(logits, temperature, top_p):
+    warm = [math.exp(x / temperature) for x in logits]
+    kept, total = [0.0] * len(warm), 0.0
+    for i in sorted(range(len(warm)), key=lambda i: -warm[i]):
+        kept[i] = warm[i]
+        total += warm[i] / sum(warm)
+        if total >= top_p:
+            break
+    return [x / sum(kept) for x in kept]
+
+
+RIGHT |= {
+    "autoregressive.1": (attention_of_pytorch, attention_position_by_position),
+    "autoregressive.2": (prepared_by_the_library,),
+    "autoregressive.3": (undelayed_by_the_library,),
+    "autoregressive.4": (nucleus_of_the_library, nucleus_one_by_one),
+}
+WRONG |= {
+    "autoregressive.1": {
+        "Of a sequence of": lambda q, k, v: attention_position_by_position(q, k, v) + 0.5,
+    },
+    "autoregressive.2": {
+        "the value at": lambda codes, n: (
+            prepared_by_the_library(codes, n)[0] + 1,
+            *prepared_by_the_library(codes, n)[1:],
+        ),
+    },
+    "autoregressive.3": {
+        "the code at": lambda grid: undelayed_by_the_library(grid) + 1,
+    },
+    "autoregressive.4": {
+        "should have": lambda logits, t, p: np.full(len(logits), 1 / len(logits)),
     },
 }

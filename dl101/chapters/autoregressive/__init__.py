@@ -1,0 +1,1 @@
+"""The chapter on language models of codec tokens."""
