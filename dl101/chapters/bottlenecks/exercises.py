@@ -44,6 +44,11 @@ def _the_other_way(mean: NDArray, log_variance: NDArray) -> NDArray:
     return (0.5 * ((1 + mean**2) * np.exp(-log_variance) - 1 + log_variance)).sum(axis=1)
 
 
+def _plain_variance(mean: NDArray, log_variance: NDArray) -> NDArray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 0.5 * (mean**2 + log_variance - 1 - np.log(log_variance)).sum(axis=1)
+
+
 def _gaussians() -> list[tuple[NDArray, NDArray]]:
     rng = np.random.default_rng([13, 1])
     shapes = ((2, 3), (5, 4), (3, 3))
@@ -73,6 +78,8 @@ KL = Function(
         "The mean counts by its square; you take its size.": _kl(square=np.abs),
         "You take the argument for the logarithm of the deviation. It is that of the variance: "
         "the variance is exp(log_variance).": _log_deviation,
+        "You take the argument for the variance. It is its logarithm: the variance is "
+        "exp(log_variance).": _plain_variance,
         "exp(log_variance / 2) is the deviation; the formula has the variance.": _kl(power=0.5),
         "exp(2 log_variance) is the square of the variance.": _kl(power=2.0),
         "The variance is exp(log_variance), you use exp(-log_variance).": _kl(power=-1.0),
@@ -168,6 +175,8 @@ RESIDUAL = Function(
         "The residual is x minus the last codeword only: subtract those of all stages before.": (
             _residual_codes(rest=lambda x, rest, word: x - word)
         ),
+        "The next stage is given the codeword; it is to be given what the codeword leaves "
+        "over.": _residual_codes(rest=lambda x, rest, word: word),
         "The difference has the wrong sign: what is left over is the residual minus the "
         "codeword.": _residual_codes(rest=lambda x, rest, word: word - rest),
         "All stages use the first codebook; each has its own.": (
@@ -303,6 +312,8 @@ FOLLOW = Function(
         ),
         "What is new is added in full; its weight is 1 - decay.": _follow(new=lambda decay: 1.0),
         "What is old is kept in full; its weight is decay.": _follow(keep=lambda decay: 1.0),
+        "The new is added to the old, both in full: the old has the weight decay, the new 1 - "
+        "decay.": _follow(keep=lambda decay: 1.0, new=lambda decay: 1.0),
         "counts[codes] += 1 and sums[codes] += x count a code once, however often it occurs: use "
         "np.add.at, np.bincount or a loop.": _follow(duplicates=False),
         "The sums hold the mean of the vectors that chose a codeword; they are to hold their "
@@ -376,6 +387,10 @@ def _grid(
     return grid
 
 
+def _unrounded(x: NDArray, levels: Sequence[int]) -> tuple[NDArray, NDArray]:
+    return _grid()(x, levels)[0], np.tanh(x)
+
+
 def _numbers() -> list[tuple[NDArray, tuple[int, ...]]]:
     rng = np.random.default_rng([13, 4])
     cases = ((6, (5, 3)), (15, (7, 5, 3)), (25, (3, 9)))
@@ -412,6 +427,9 @@ GRID = Function(
         "The tangent is stretched by L - 1; it goes from -1 to 1 already, so half of that.": (
             _grid(half=lambda levels: levels - 1)
         ),
+        "The tangent is stretched by L / 2; for odd levels it is (L - 1) / 2, which is "
+        "L // 2.": _grid(half=lambda levels: levels / 2),
+        "The values are the tangents; asked are the levels to which they are rounded.": _unrounded,
         "The values are whole numbers still: divide by half the levels, (L - 1) / 2.": (
             _grid(scaled=False)
         ),
