@@ -16,9 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+POWER = 0.3  # of the magnitudes
+FLOOR = 1e-4
+
 
 class STFTDiscriminator(nn.Module):
     """Convolutions on the real and imaginary parts of a short-time spectrum.
+
+    Magnitudes are compressed, phases kept: most of music lies far below its loudest partial, where
+    a new network would see nothing.
 
     Parameters
     ----------
@@ -63,6 +69,7 @@ class STFTDiscriminator(nn.Module):
             return_complex=True,
         )
         x = torch.stack([spectrum.real, spectrum.imag], dim=1)
+        x = x * (x.square().sum(dim=1, keepdim=True) + FLOOR**2) ** (0.5 * (POWER - 1))
         outputs = []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)

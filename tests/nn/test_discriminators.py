@@ -31,3 +31,12 @@ def test_the_phase_is_seen():
     """Unlike the spectral loss, which takes -x for x."""
     critic, x = STFTDiscriminator(256), torch.randn(1, 2000)
     assert not torch.allclose(critic(x)[0], critic(-x)[0], atol=1e-4)
+
+
+def test_a_soft_sound_is_seen_too():
+    """A hundredth of the amplitude is a quarter of what the first layer sees."""
+    critic = STFTDiscriminator(256)
+    torch.nn.init.zeros_(critic.layers[0].bias)
+    loud = 0.5 * torch.randn(2, 2048, generator=torch.Generator().manual_seed(0))
+    first, soft = (critic(x)[1][0].detach() for x in (loud, 0.01 * loud))
+    assert 0.9 < float(soft.abs().mean() / (0.01**0.3 * first.abs().mean())) <= 1.001
