@@ -19,7 +19,7 @@ from dl101.systems.autoregressive_data import CodeTrack
 from dl101.training import protocol
 from dl101.training.comparison import Comparison, Measurement
 
-CORPUS, N_TRACKS = "notes", 1200
+CORPUS, N_TRACKS = "notes", 900
 SMALL = ("training.max_epochs=12", "training.patience=12")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "delayed": (),
@@ -73,6 +73,7 @@ COMPARISON = Comparison(
     train=train,
     score=score,
     describe=lambda variant: to_dict(settings_of(variant)),
+    prefix="small ",
 )
 
 
