@@ -3,7 +3,7 @@
 All are the model of ``configs/autoregressive.yaml`` on fewer notes and for fewer steps than the one
 that ships: codes told in three patterns, and a model that is not told pitch and family. Beside them
 stand the n-grams. Scores are those of :func:`dl101.systems.autoregressive.evaluate` on the test
-side side of ``notes``. ``flattened`` has four times as many steps for a note: it gets half of the
+side of ``notes``. ``flattened`` has four times as many steps for a note: it gets half of the
 epochs, and still trains for twice as long as the others.
 """
 
