@@ -1,4 +1,4 @@
-"""What the chapter on language models compares over seeds: small models, trained for less than a minute.
+"""What the chapter on language models compares over seeds: small models, trained on few notes.
 
 All are the model of ``configs/autoregressive.yaml`` on fewer notes and for fewer steps than the one
 that ships: codes told in three patterns, and a model that is not told pitch and family. Beside them
