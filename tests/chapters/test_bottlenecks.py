@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import PCA
 
 from dl101.chapters.bottlenecks import experiment
 from dl101.chapters.bottlenecks.experiment import Coder, NoteCoder, Notes
@@ -87,6 +88,15 @@ def test_training_learns_and_the_mean_frame_is_the_best_of_none() -> None:
     coder = Coder(32)
     network = experiment.train_coder(coder, notes, n_steps=150)
     assert experiment.score_coder(network, coder, notes)["distortion_db"] < 0.6 * none
+
+
+def test_principal_components_are_those_of_scikit_learn() -> None:
+    notes = made_up()
+    train, test = (experiment.frames_of(notes.pictures[s])[..., 0] for s in ("train", "test"))
+    found = PCA(3).fit(train.double().numpy())
+    made = found.inverse_transform(found.transform(test.double().numpy()))
+    expected = experiment.distortion_db(torch.from_numpy(made), test.double())
+    assert experiment.principal_components(notes, 3)["distortion_db"] == pytest.approx(expected)
 
 
 def test_k_means_without_a_network() -> None:

@@ -44,6 +44,11 @@ def _the_other_way(mean: NDArray, log_variance: NDArray) -> NDArray:
     return (0.5 * ((1 + mean**2) * np.exp(-log_variance) - 1 + log_variance)).sum(axis=1)
 
 
+def _plain_variance(mean: NDArray, log_variance: NDArray) -> NDArray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 0.5 * (mean**2 + log_variance - 1 - np.log(log_variance)).sum(axis=1)
+
+
 def _gaussians() -> list[tuple[NDArray, NDArray]]:
     rng = np.random.default_rng([13, 1])
     shapes = ((2, 3), (5, 4), (3, 3))
@@ -73,6 +78,8 @@ KL = Function(
         "The mean counts by its square; you take its size.": _kl(square=np.abs),
         "You take the argument for the logarithm of the deviation. It is that of the variance: "
         "the variance is exp(log_variance).": _log_deviation,
+        "You take the argument for the variance. It is its logarithm: the variance is "
+        "exp(log_variance).": _plain_variance,
         "exp(log_variance / 2) is the deviation; the formula has the variance.": _kl(power=0.5),
         "exp(2 log_variance) is the square of the variance.": _kl(power=2.0),
         "The variance is exp(log_variance), you use exp(-log_variance).": _kl(power=-1.0),
@@ -113,6 +120,10 @@ def _residual_codes(
     total: Callable[[NDArray, NDArray], NDArray] = lambda total, word: total + word,
     book: Callable[[NDArray, int], NDArray] = lambda codebooks, stage: codebooks[stage],
     end: Callable[..., NDArray] = lambda total, rest, n: total,
+    give: Callable[[NDArray, NDArray], tuple[NDArray, NDArray]] = lambda codes, total: (
+        codes,
+        total,
+    ),
 ) -> Callable[[NDArray, NDArray], tuple[NDArray, NDArray]]:
     """Return an answer from its choices."""
 
@@ -123,7 +134,7 @@ def _residual_codes(
             codes.append(pick(distance(residual, codebook), axis=1))
             word = codebook[codes[-1]]
             residual, quantised = rest(x, residual, word), total(quantised, word)
-        return np.stack(codes, axis=1), end(quantised, residual, len(codebooks))
+        return give(np.stack(codes, axis=1), end(quantised, residual, len(codebooks)))
 
     return residual_codes
 
@@ -136,7 +147,7 @@ def _cosine(residual: NDArray, codebook: NDArray) -> NDArray:
 def _stages() -> list[tuple[NDArray, NDArray]]:
     rng = np.random.default_rng([13, 2])
     cases = []
-    for n, n_stages, n_codes, dim in ((6, 2, 4, 2), (12, 3, 5, 3), (20, 4, 4, 2)):
+    for n, n_stages, n_codes, dim in ((6, 2, 4, 3), (12, 3, 5, 2), (20, 4, 4, 2)):
         sizes = 2.0 * 0.6 ** np.arange(n_stages)
         codebooks = sizes[:, None, None] * rng.normal(size=(n_stages, n_codes, dim))
         cases.append((2 * rng.normal(size=(n, dim)), codebooks))
@@ -164,6 +175,8 @@ RESIDUAL = Function(
         "The residual is x minus the last codeword only: subtract those of all stages before.": (
             _residual_codes(rest=lambda x, rest, word: x - word)
         ),
+        "The next stage is given the codeword; it is to be given what the codeword leaves "
+        "over.": _residual_codes(rest=lambda x, rest, word: word),
         "The difference has the wrong sign: what is left over is the residual minus the "
         "codeword.": _residual_codes(rest=lambda x, rest, word: word - rest),
         "All stages use the first codebook; each has its own.": (
@@ -199,6 +212,17 @@ RESIDUAL = Function(
         "You return what is left over at the end; asked is the sum of the codewords.": (
             _residual_codes(end=lambda total, rest, n: rest)
         ),
+        "Of the codes the result is transposed, (stage, n); asked is (n, stage): "
+        "np.stack(codes, axis=1).": _residual_codes(give=lambda codes, total: (codes.T, total)),
+        "Of the vectors the result is transposed, (dim, n); asked is (n, dim).": (
+            _residual_codes(give=lambda codes, total: (codes, total.T))
+        ),
+        "The two results have changed places: first the codes, then the vectors.": (
+            _residual_codes(give=lambda codes, total: (total, codes))
+        ),
+        "The codes count from 1; Python's begin at 0.": (
+            _residual_codes(give=lambda codes, total: (codes + 1, total))
+        ),
     },
     differs="In a hidden case the value at {at} should be {right:.4g} and is {got:.4g}.",
     praise="What one stage leaves over, the next one codes.",
@@ -216,6 +240,7 @@ def _follow(
     duplicates: bool = True,
     unused: bool = True,
     codebook: Callable[..., NDArray] = lambda sums, counts, **_: sums / counts[:, None],
+    order: tuple[int, int, int] = (0, 1, 2),
 ) -> Callable[..., tuple[NDArray, NDArray, NDArray]]:
     """Return an answer from its choices."""
 
@@ -240,7 +265,8 @@ def _follow(
             sums=moved, counts=now, old_sums=sums, old_counts=counts, here=here, added=added,
             decay=decay,
         )  # fmt: skip
-        return words, now, moved
+        made = (words, now, moved)
+        return made[order[0]], made[order[1]], made[order[2]]
 
     return follow
 
@@ -286,6 +312,8 @@ FOLLOW = Function(
         ),
         "What is new is added in full; its weight is 1 - decay.": _follow(new=lambda decay: 1.0),
         "What is old is kept in full; its weight is decay.": _follow(keep=lambda decay: 1.0),
+        "The new is added to the old, both in full: the old has the weight decay, the new 1 - "
+        "decay.": _follow(keep=lambda decay: 1.0, new=lambda decay: 1.0),
         "counts[codes] += 1 and sums[codes] += x count a code once, however often it occurs: use "
         "np.add.at, np.bincount or a loop.": _follow(duplicates=False),
         "The sums hold the mean of the vectors that chose a codeword; they are to hold their "
@@ -316,6 +344,11 @@ FOLLOW = Function(
         "The averaged sums are not divided by the averaged counts yet.": (
             _follow(codebook=lambda sums, **_: sums)
         ),
+        "The results are in another order; asked are the codebook, the counts, the sums.": (
+            _follow(order=(1, 2, 0)),
+            _follow(order=(2, 1, 0)),
+            _follow(order=(0, 2, 1)),
+        ),
     },
     differs="In a hidden case the value at {at} should be {right:.4g} and is {got:.4g} "
     "(decay {4:g}).",
@@ -338,6 +371,10 @@ def _grid(
     scaled: bool = True,
     shift: bool = True,
     places: Callable[[Sequence[int]], NDArray] = _places,
+    give: Callable[[NDArray, NDArray], tuple[NDArray, NDArray]] = lambda codes, values: (
+        codes,
+        values,
+    ),
 ) -> Callable[[NDArray, Sequence[int]], tuple[NDArray, NDArray]]:
     """Return an answer from its choices."""
 
@@ -345,9 +382,13 @@ def _grid(
         h = half(np.asarray(levels))
         whole = np.round(h * bound(np.round(x))) if early else to_whole(h * bound(x))
         digits = whole + h if shift else whole
-        return digits @ places(levels), whole / h if scaled else whole
+        return give(digits @ places(levels), whole / h if scaled else whole)
 
     return grid
+
+
+def _unrounded(x: NDArray, levels: Sequence[int]) -> tuple[NDArray, NDArray]:
+    return _grid()(x, levels)[0], np.tanh(x)
 
 
 def _numbers() -> list[tuple[NDArray, tuple[int, ...]]]:
@@ -386,6 +427,9 @@ GRID = Function(
         "The tangent is stretched by L - 1; it goes from -1 to 1 already, so half of that.": (
             _grid(half=lambda levels: levels - 1)
         ),
+        "The tangent is stretched by L / 2; for odd levels it is (L - 1) / 2, which is "
+        "L // 2.": _grid(half=lambda levels: levels / 2),
+        "The values are the tangents; asked are the levels to which they are rounded.": _unrounded,
         "The values are whole numbers still: divide by half the levels, (L - 1) / 2.": (
             _grid(scaled=False)
         ),
@@ -401,6 +445,15 @@ GRID = Function(
         ),
         "The digits are read in one base for all; each place is worth the product of the levels "
         "before it.": _grid(places=lambda levels: max(levels) ** np.arange(len(levels))),
+        "Of the values the result is transposed, (dim, n); asked is (n, dim).": (
+            _grid(give=lambda codes, values: (codes, values.T))
+        ),
+        "The two results have changed places: first the codes, then the values.": (
+            _grid(give=lambda codes, values: (values, codes))
+        ),
+        "The codes count from 1; the code of the lowest levels is 0.": (
+            _grid(give=lambda codes, values: (codes + 1, values))
+        ),
     },
     differs="In a hidden case with the levels {1} the value at {at} should be {right:.4g} and is "
     "{got:.4g}.",

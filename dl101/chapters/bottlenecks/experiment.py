@@ -9,7 +9,8 @@ squared difference over all cells of the test side, in dB.
 *Frame coders* see each frame by itself, so that a frame is worth the bits of its codes:
 ``bits`` a frame as the codes are stored, ``entropy_bits`` as their shares on the test side allow.
 Residual coders are also scored with their first k stages, ``distortion_db_k``. Beside them stand
-k-means on the frames themselves, without a network, and the mean frame.
+k-means on the frames themselves, without a network, principal components in as many numbers as the
+encoder has, and the mean frame.
 
 *Note coders* are variational auto-encoders of whole notes with eight latents: ``kl_nats`` is what a
 latent vector is worth on the test side, ``active`` how many of its numbers tell notes apart,
@@ -303,6 +304,15 @@ def mean_frame(notes: Notes) -> dict[str, float]:
     return {"distortion_db": distortion_db(mean, notes.pictures["test"]), "bits": 0.0}
 
 
+def principal_components(notes: Notes, n_latents: int = CODER_LATENTS) -> dict[str, float]:
+    """Return the distortion behind the best linear encoder and decoder; nothing is quantised."""
+    train, test = (frames_of(notes.pictures[side])[..., 0].double() for side in ("train", "test"))
+    mean = train.mean(dim=0)
+    *_, directions = torch.linalg.svd(train - mean, full_matrices=False)
+    latents = (test - mean) @ directions[:n_latents].T
+    return {"distortion_db": distortion_db(mean + latents @ directions[:n_latents], test)}
+
+
 def kmeans(notes: Notes, n_codes: int, n_stages: int = 1) -> dict[str, float]:
     """Return what k-means finds on the frames themselves, without a network.
 
@@ -472,6 +482,7 @@ FRAMES = Comparison(
     score=score_coder,
     baselines={
         "mean frame": mean_frame,
+        "PCA": principal_components,
         **{f"k-means {n}": partial(kmeans, n_codes=n) for n in KMEANS},
         "k-means 8 × 64": partial(kmeans, n_codes=64, n_stages=8),
     },
