@@ -202,7 +202,7 @@ class CausalAttention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Attention, then a perceptron at each position; each adds to what passes through."""
+    """Attention, then a perceptron at each position; each adds to what passes through [3]_."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -223,7 +223,7 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Layers one after the other, and a last normalisation."""
+    """Layers one after the other, and a last normalisation, since each normalises its input alone."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
