@@ -223,7 +223,7 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Layers one after the other, and a last normalisation, since each normalises its input alone."""
+    """Layers one after the other, and a last normalisation."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
