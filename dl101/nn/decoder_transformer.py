@@ -202,7 +202,7 @@ class CausalAttention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Attention, then a perceptron at each position; each adds to what passes through."""
+    """Attention, then a perceptron at each position; each adds to what passes through [3]_."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()

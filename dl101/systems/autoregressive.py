@@ -6,6 +6,7 @@ from the family of the instrument. To generate is to draw the predicted codes on
 and to let the codec turn them into sound.
 
 A trained system holds the number of the codec that its codes belong to, and refuses any other.
+One file because what is scored is what is generated.
 
 The functions of this file are the chapter in order; those that every system has are listed in
 :class:`dl101.training.protocol.SystemModule`.

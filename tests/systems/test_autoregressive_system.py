@@ -171,6 +171,21 @@ def test_a_published_dataset_goes_the_same_way_and_is_encoded_once(tmp_path, mon
     cached.write_bytes(b"no such thing")
     system_module.load_tracks(settings, progress=False)
     assert codec.n_encoded == 80
+    monkeypatch.setattr(system_module, "_codec", lambda name, n_stages: Other())
+    with monkeypatch.context() as patched:
+        patched.setattr(Other, "n_encoded_ever", 0)
+        system_module.load_tracks(settings, progress=False)
+        assert Other.n_encoded_ever == 40  # codes of one codec are none of another
+
+
+class Other(Tones):
+    """Another codec of the same form."""
+
+    n_encoded_ever = 0
+
+    def encode(self, audio: torch.Tensor) -> torch.Tensor:
+        Other.n_encoded_ever += len(audio)
+        return super().encode(audio)
 
 
 def test_tracks_that_are_no_notes_are_refused(tmp_path, monkeypatch, codec):
@@ -219,10 +234,6 @@ def test_training_scores_and_loading_go_end_to_end(tracks, tmp_path, codec, monk
     monkeypatch.setattr(system_module, "_codec", lambda name, n: Other())
     with pytest.raises(DataError, match="train it again"):
         again.codec  # noqa: B018
-
-
-class Other(Tones):
-    """Another codec of the same form."""
 
 
 def test_it_learns_what_n_grams_cannot_and_what_it_is_told(tracks, codec):
