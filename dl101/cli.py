@@ -134,6 +134,16 @@ def _parser() -> argparse.ArgumentParser:
     chords.add_argument("--network", default="chords", help="its name, or a file of weights")
     chords.set_defaults(run=_chords)
 
+    generate = commands.add_parser("generate", help="make a note that nobody played")
+    generate.add_argument("--system", choices=("autoregressive", "flow"), default="flow")
+    generate.add_argument("--pitch", default="A3", help="for example A3, C#4 or Bb2 (default: A3)")
+    generate.add_argument("--instrument", default="guitar", help="a family (default: guitar)")
+    generate.add_argument("--seconds", type=float, default=1.25, help="its length")
+    generate.add_argument("--seed", type=int, default=0, help="another seed, another note")
+    generate.add_argument("-o", "--output", type=Path, required=True, help="a WAV file")
+    generate.add_argument("--network", help="a file of weights (default: those that ship)")
+    generate.set_defaults(run=_generate)
+
     probe = commands.add_parser("probe", help="measure how hard the embedded corpora are")
     probe.add_argument("corpora", nargs="*", help="their names (default: all)")
     probe.add_argument("--seed", type=int, nargs="+", default=[0], help="seeds of the corpora")
@@ -158,6 +168,7 @@ def _check_numbers(options: argparse.Namespace) -> None:
         "seed": Seed,
         "tracks": TrackCount,
         "minutes": Minutes,
+        "seconds": Annotated[float, Range(above=0, at_most=60)],
         "jobs": Jobs,
         "top": Annotated[int, Range(at_least=1, at_most=1000)],
         "n_students": Annotated[int, Range(at_least=1, at_most=10_000)],
@@ -399,6 +410,27 @@ def _chords(options: argparse.Namespace) -> None:
             path.with_suffix(".jams"), found, title=title, duration_s=duration_s
         )
         print(f"written: {path.with_suffix('.lab')}, {path.with_suffix('.jams')}")
+
+
+def _generate(options: argparse.Namespace) -> None:
+    import soundfile
+
+    from dl101.data.cache import check_writable
+    from dl101.training import protocol, shipped
+    from dl101.units import note_to_midi
+
+    pitch_midi = note_to_midi(options.pitch)
+    check_writable(options.output)
+    network = shipped.load(options.network or options.system)
+    (sound,) = protocol.find(options.system).generate(
+        network.system,
+        pitches_midi=[pitch_midi],
+        families=[options.instrument],
+        seconds=options.seconds,
+        seed=options.seed,
+    )
+    soundfile.write(options.output, sound, network.system.sample_rate, format="WAV")
+    print(f"{options.output}  {len(sound) / network.system.sample_rate:.2f} s")
 
 
 def _probe(options: argparse.Namespace) -> None:

@@ -7,6 +7,8 @@ centred on sample ``t * hop_samples``. All functions accept scalars or arrays an
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -19,6 +21,11 @@ MEL_FORMULAS = ("slaney", "htk")
 _CORNER_HZ = 1000.0
 _HZ_PER_MEL = 200.0 / 3.0
 _LOG_STEP = np.log(6.4) / 27.0
+_SEMITONES = {"C": 12, "D": 14, "E": 16, "F": 17, "G": 19, "A": 21, "B": 23}  # of octave 0
+_STEPS = {"": 0, "#": 1, "b": -1}
+_NOTES = [
+    f"{letter}{step}{octave}" for letter in "CDEFGAB" for step in _STEPS for octave in range(9)
+]
 
 
 def hz_to_midi(frequency_hz: ArrayLike) -> NDArray[np.float64]:
@@ -31,6 +38,27 @@ def hz_to_midi(frequency_hz: ArrayLike) -> NDArray[np.float64]:
 def midi_to_hz(pitch_midi: ArrayLike) -> NDArray[np.float64]:
     """Return frequencies in Hz of continuous MIDI numbers; NaN stays NaN."""
     return A4_HZ * 2.0 ** ((np.asarray(pitch_midi, dtype=np.float64) - A4_MIDI) / 12.0)
+
+
+def note_to_midi(name: str) -> int:
+    """Return the MIDI number of a note: a letter, perhaps ``#`` or ``b``, the octave; C4 is 60.
+
+    Raises
+    ------
+    ConfigError
+        If it is no such name.
+    """
+    found = re.fullmatch(r"([A-Ga-g])(#|b)?(-1|\d)", str(name).strip())
+    if not found:
+        near = _NOTES if re.match("[A-Ga-g]", str(name).strip()) else ()
+        raise ConfigError(
+            "note",
+            got=repr(name),
+            expected="a letter from A to G, perhaps # or b, and the number of the octave",
+            hint=did_you_mean(name, near, otherwise="write A3, C#4 or Bb2"),
+        )
+    letter, accidental, octave = found.groups()
+    return 12 * int(octave) + _SEMITONES[letter.upper()] + _STEPS[accidental or ""]
 
 
 def cents_to_ratio(cents: ArrayLike) -> NDArray[np.float64]:

@@ -308,3 +308,18 @@ def _process(script, *arguments):
         text=True,
         cwd=REPOSITORY,
     )
+
+
+def test_names_of_notes_mean_what_librosa_means():
+    names = [f"{a}{step}{k}" for a in "CDEFGABa" for step in ("", "#", "b") for k in range(-1, 10)]
+    wanted = [int(librosa.note_to_midi(name)) for name in names]
+    assert [units.note_to_midi(name) for name in names] == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("H3", "A3, C#4"), ("A33", "A3"), ("", "A3"), ("Bbb2", "Bb2"), ("57", "A3")]
+)
+def test_what_names_no_note_is_refused(name, hint):
+    with pytest.raises(errors.ConfigError, match="a letter from A to G") as caught:
+        units.note_to_midi(name)
+    assert hint in caught.value.hint

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dl101.errors import DataError
+from dl101.units import hz_to_midi
 
 Matrix = NDArray[np.float64]
 
@@ -449,3 +450,24 @@ def memorisation(generated: ArrayLike, training: ArrayLike, held_out: ArrayLike)
     usual, _ = nearest(held_out, training)
     nearer = np.mean(near[:, None] < usual[None, :])
     return float(nearer + 0.5 * np.mean(near[:, None] == usual[None, :]))
+
+
+def heard_midi(sound: ArrayLike, sample_rate: int) -> float:
+    """Return the pitch of a note as a MIDI number, by a tracker that no generator has seen.
+
+    The median of YIN (de Cheveigné and Kawahara, 2002) between 30 and 4200 Hz, over the frames
+    within 20 dB of the loudest one.
+
+    Parameters
+    ----------
+    sound
+        (samples,), one note.
+    sample_rate
+        In Hz, at least 16,000.
+    """
+    import librosa
+
+    audio = np.asarray(sound, dtype=np.float32)
+    curve = librosa.yin(audio, fmin=30.0, fmax=4200.0, sr=sample_rate)
+    level = librosa.feature.rms(y=audio)[0][: curve.size]
+    return float(np.median(hz_to_midi(curve[level > 0.1 * level.max()])))

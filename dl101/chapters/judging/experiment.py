@@ -20,35 +20,32 @@ import numpy as np
 import scipy.signal
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
-from torch.nn import functional
 
 from dl101.data import pyjama
-from dl101.data.audiofile import resample
 from dl101.data.embedded.corpora import notes as corpus
 from dl101.data.embedded.recipe import track_split
 from dl101.evaluation import embeddings
 from dl101.evaluation import generation as judge
 from dl101.signal import augment
-from dl101.signal.cqt import HcqtConfig, cqt
+from dl101.systems.notes_tagger import (
+    DIMENSIONS,
+    FAMILIES,
+    RATE,
+    NoteNetwork,
+    family_and_pitch_loss,
+    spectra_of,
+    transposed,
+)
 from dl101.training.comparison import Comparison, Read, load_sides
 from dl101.training.examples import Examples, train_network
 from dl101.training.fit import FitResult, TrainingConfig
-from dl101.units import hz_to_midi
 
 CORPUS, N_TRACKS = "notes", 2160
-RATE = 22050
-FAMILIES = tuple(corpus.FAMILIES)
 TWO_FAMILIES = ("guitar", "flute")
 SNR_DB, CUTOFF_HZ = 20.0, 2000.0
 QUARTER_TONE = (34, 35)  # a ratio of 50 cents
 N_PITCHES = 100  # notes whose pitch is measured
 
-INPUT = HcqtConfig(
-    harmonics=(1,), bins_per_semitone=2, n_octaves=7, f_min_hz=32.703, hop_samples=1024
-)
-COMPRESSION = 1000.0
-DIMENSIONS, CHANNELS = 32, 16
 TRAINING = TrainingConfig(
     max_epochs=30, patience=30, batch_size=32, learning_rate=3e-3, weight_decay=1e-2
 )
@@ -87,70 +84,11 @@ def _row(
 # --- the judge ---
 
 
-class NoteNetwork(nn.Module):
-    """Log spectra (batch, bins, frames) to logits: 11 families, then 12 pitch classes."""
-
-    def __init__(self, mean: float = 0.0, deviation: float = 1.0) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("deviation", torch.tensor(deviation))
-        self.register_buffer("centre", torch.zeros(DIMENSIONS))
-        self.register_buffer("scale", torch.ones(DIMENSIONS))
-
-        def block(n_in: int, n_out: int, time_step: int, *after: nn.Module) -> list[nn.Module]:
-            step, half = (2, time_step), (2, 1)
-            convolution = nn.Conv2d(n_in, n_out, (5, 3), stride=step, padding=half)
-            return [convolution, nn.BatchNorm2d(n_out), nn.ReLU(), *after]
-
-        self.body = nn.Sequential(
-            nn.Unflatten(1, (1, -1)),
-            *block(1, CHANNELS, 2),
-            *block(CHANNELS, CHANNELS, 1, nn.MaxPool2d((1, 2))),
-            *block(CHANNELS, 2 * CHANNELS, 1, nn.AdaptiveAvgPool2d((None, 1))),
-            nn.Flatten(),
-            nn.Dropout(0.1),
-            nn.Linear(2 * CHANNELS * (INPUT.n_bins // 8), DIMENSIONS),
-        )
-        self.head = nn.Linear(DIMENSIONS, len(FAMILIES) + 12)
-
-    def forward(self, spectra: Tensor) -> Tensor:
-        """Return the logits."""
-        return self.head(functional.relu(self.body((spectra - self.mean) / self.deviation)))
-
-    def embed(self, spectra: Tensor) -> Tensor:
-        """Return the layer before the last, (batch, 32), standardised."""
-        return (self.body((spectra - self.mean) / self.deviation) - self.centre) / self.scale
-
-
-def family_and_pitch_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy of families, plus half that of the (easier) pitch classes."""
-    n = len(FAMILIES)
-    family = functional.cross_entropy(logits[:, :n], labels[:, 0])
-    return family + 0.5 * functional.cross_entropy(logits[:, n:], labels[:, 1])
-
-
-def spectra_of(sounds: Iterable[ArrayLike], sample_rate: int = RATE) -> NDArray[np.float32]:
-    """Return what the network reads, (items, 168, frames): log of a constant-Q spectrum."""
-    at_rate = (resample(np.asarray(sound), sample_rate, INPUT.sample_rate) for sound in sounds)
-    values = np.stack([cqt(sound, INPUT).values[0] for sound in at_rate])
-    return np.log1p(COMPRESSION * values).astype(np.float32)
-
-
 def examples(notes: Notes) -> Examples:
     """Return spectra and labels (items, 2): family and pitch class."""
     families = [FAMILIES.index(family) for family in notes.families]
     classes = notes.asked_midi.astype(np.int64) % 12
     return Examples(spectra_of(notes.audio), np.stack([np.array(families), classes], axis=1))
-
-
-def transposed(spectra: NDArray, labels: NDArray, semitones: int) -> tuple[NDArray, NDArray]:
-    """Return spectra moved along their pitch axis, and labels that say so."""
-    shift = semitones * INPUT.bins_per_semitone
-    moved, said = np.roll(spectra, shift, axis=1), labels.copy()
-    moved[:, : max(shift, 0)] = 0.0
-    moved[:, moved.shape[1] + min(shift, 0) :] = 0.0
-    said[:, 1] = (said[:, 1] + semitones) % 12
-    return moved, said
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,10 +153,7 @@ def train_tagger(
 def standardised(network: NoteNetwork, inputs: NDArray[np.float32], result: FitResult) -> Tagger:
     """Return the judge whose embedding has mean 0 and deviation 1 on some spectra."""
     network.eval()
-    with torch.inference_mode():
-        raw = network.embed(torch.from_numpy(inputs))
-        network.centre.copy_(raw.mean(dim=0))
-        network.scale.copy_(raw.std(dim=0) + 1e-6)
+    network.standardise(torch.from_numpy(inputs))
     return Tagger(network, result.history)
 
 
@@ -339,18 +274,9 @@ GENERATORS: Mapping[str, Generator] = {
 # --- scores ---
 
 
-def pitch_midi(sound: NDArray[np.float32]) -> float:
-    """Return the pitch of a note by YIN: the median where it is within 20 dB of its loudest."""
-    import librosa
-
-    curve = librosa.yin(sound, fmin=30.0, fmax=4200.0, sr=RATE)
-    level = librosa.feature.rms(y=sound)[0][: curve.size]
-    return float(np.median(hz_to_midi(curve[level > 0.1 * level.max()])))
-
-
 def pitches_obeyed(notes: Notes) -> NDArray[np.bool_]:
     """Return for the first notes whether each is within a third of a semitone of what was asked."""
-    heard = np.array([pitch_midi(sound) for sound in notes.audio[:N_PITCHES]])
+    heard = np.array([judge.heard_midi(sound, RATE) for sound in notes.audio[:N_PITCHES]])
     return np.abs(heard - notes.asked_midi[:N_PITCHES]) < 1 / 3
 
 
