@@ -29,6 +29,7 @@ References
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -152,7 +153,7 @@ def path(
         )
     ends = times_of(n_steps, start, stop)
     yield start, x
-    for t, s in zip(ends[:-1], ends[1:], strict=True):
+    for t, s in itertools.pairwise(ends):
         at = [torch.full((len(x),), float(end), dtype=x.dtype, device=x.device) for end in (t, s)]
         x = SOLVERS[method](network, x, *at)
         yield float(s), x
@@ -262,6 +263,26 @@ def guided(conditional: Network, unconditional: Network, weight: float) -> Netwo
         return plain + weight * (conditional(x, t) - plain)
 
     return network
+
+
+def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
+    """Return what lies between two noises, (shares, ...), as long as they are.
+
+    Noise of many numbers lies near a sphere, and the mean of two lies well inside it: a latent that
+    is quieter than any noise that the network has seen. So the way follows the sphere.
+
+    Parameters
+    ----------
+    a, b
+        (1, ...), of one shape.
+    share
+        Of ``b``, (shares,), 0 to 1.
+    """
+    angle = torch.acos((a * b).sum() / (a.norm() * b.norm()).clamp(min=1e-12))
+    share = share.view(-1, *(1,) * (a.ndim - 1))
+    if float(angle) < 1e-4:
+        return torch.lerp(a, b, share)
+    return (torch.sin((1 - share) * angle) * a + torch.sin(share * angle) * b) / torch.sin(angle)
 
 
 # ---- long sequences ----------------------------------------------------------------------------

@@ -13,9 +13,10 @@ probabilistic models", NeurIPS 2020, appendix B, for the units that know the tim
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +80,7 @@ class TimeFeatures(nn.Module):
         self.register_buffer("angles", 2 * math.pi * turns, persistent=False)
 
     def forward(self, t: Tensor) -> Tensor:
-        """Return (batch, n_features) of (batch,); the time itself, (batch, 1), if there are none."""
+        """Return (batch, n_features) of (batch,); if there are none, the time, (batch, 1)."""
         if not len(self.angles):
             return t[:, None]
         angles = t[:, None] * self.angles
@@ -151,7 +152,7 @@ class FlowUNet(nn.Module):
             return nn.ModuleList([TimeUnit(channels, config.hidden) for _ in range(n)])
 
         half = {"stride": 2, "padding": taps // 2 - 1}
-        pairs = list(zip(wide[:-1], wide[1:], strict=True))
+        pairs = list(itertools.pairwise(wide))
         self.before = nn.ModuleList([units(a) for a, _ in pairs])
         self.down = nn.ModuleList([nn.Conv1d(a, b, taps, **half) for a, b in pairs])
         self.deepest = units(wide[-1]) if n else nn.Conv1d(wide[-1], wide[-1], 3, padding=1)
@@ -195,3 +196,61 @@ class FlowUNet(nn.Module):
             for unit in units:
                 h = unit(h, told)
         return self.head(h)[..., :n_frames]
+
+
+class Asked(NamedTuple):
+    """What a network is told of notes: ``vector`` (batch, size), ``clock`` (batch, 6, frame)."""
+
+    vector: Tensor | None
+    clock: Tensor | None
+
+
+class NoteCondition(nn.Module):
+    """Pitch, family and the place in a note of each frame, as numbers for a network.
+
+    Parameters
+    ----------
+    n_families
+        How many there are; this number itself means "any".
+    size
+        Numbers that describe pitch and family; 0: the network is told nothing.
+    """
+
+    n_clock = 6
+    any_pitch = 128
+
+    def __init__(self, n_families: int, size: int) -> None:
+        super().__init__()
+        self.size, self.any_family = size, n_families
+        self.pitch = nn.Embedding(self.any_pitch + 1, size) if size else None
+        self.family = nn.Embedding(n_families + 1, size) if size else None
+
+    def forward(self, pitch: Tensor, family: Tensor, place: Tensor) -> Asked:
+        """Return what the network is told.
+
+        Parameters
+        ----------
+        pitch
+            MIDI numbers, (batch,) float; between two semitones the mean of both. 128: any.
+        family
+            Numbers of families, (batch,) int64.
+        place
+            Where in a note each frame is, (frames,): 0 at the start, 1 at the end. It is told by
+            cosines of 0 to 5 half turns.
+        """
+        if not self.size:
+            return Asked(None, None)
+        low = pitch.floor().long()
+        share = (pitch - low)[:, None]
+        above = self.pitch((low + 1).clamp(max=self.any_pitch))
+        vector = (1 - share) * self.pitch(low) + share * above + self.family(family)
+        turns = torch.arange(self.n_clock, device=place.device)[:, None]
+        clock = torch.cos(torch.pi * turns * place)
+        return Asked(vector, clock.expand(len(pitch), -1, -1))
+
+    def hidden(self, asked: Asked) -> Asked:
+        """Return the same for any pitch and any family."""
+        if asked.vector is None:
+            return asked
+        nothing = self.pitch.weight[self.any_pitch] + self.family.weight[self.any_family]
+        return asked._replace(vector=nothing.expand_as(asked.vector))
