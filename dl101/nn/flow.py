@@ -278,7 +278,8 @@ def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     share
         Of ``b``, (shares,), 0 to 1.
     """
-    angle = torch.acos((a * b).sum() / (a.norm() * b.norm()).clamp(min=1e-12))
+    cosine = (a * b).sum() / (a.norm() * b.norm()).clamp(min=1e-12)
+    angle = torch.acos(cosine.clamp(-1.0, 1.0))
     share = share.view(-1, *(1,) * (a.ndim - 1))
     if float(angle) < 1e-4:
         return torch.lerp(a, b, share)

@@ -77,6 +77,17 @@ class SamplerConfig(Settings):
     n_steps: Annotated[int, Range(at_least=1, at_most=10_000)] = 16
     guidance: NotNegative = 1.0
 
+    def check_for(self, objective: str) -> None:
+        """Raise a ConfigError if the method is none for what the network has learned."""
+        fits = ("euler", "heun") if objective == "flow" else ("ddim", "ancestral")
+        if self.method not in fits:
+            raise ConfigError(
+                "sampler.method",
+                got=f"{self.method!r} for a network with the objective {objective!r}",
+                expected=" or ".join(fits),
+                hint=f"use {fits[0]}",
+            )
+
 
 @dataclass(frozen=True)
 class FlowConfig(Settings):
@@ -123,14 +134,7 @@ class FlowConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        fits = ("euler", "heun") if self.objective == "flow" else ("ddim", "ancestral")
-        if self.sampler.method not in fits:
-            raise ConfigError(
-                "FlowConfig.sampler.method",
-                got=f"{self.sampler.method!r} for the objective {self.objective!r}",
-                expected=" or ".join(fits),
-                hint=f"use sampler.method={fits[0]}",
-            )
+        self.sampler.check_for(self.objective)
 
     @property
     def variant(self) -> str:
@@ -239,7 +243,7 @@ class FlowSystem(fit.System):
     def place_of(self, seconds: float = 0.0) -> Tensor:
         """Return where in a note each frame is; see :func:`dl101.systems.flow_data.places`."""
         usual = self.settings.data.patch_frames
-        n_frames = math.ceil(seconds * self.codec.frame_rate) if seconds else usual
+        n_frames = math.ceil(seconds * self.codec.frame_rate - 1e-6) if seconds else usual
         rate = self.codec.frame_rate if n_frames > usual else 1.0
         return places(n_frames, usual, rate).to(self.device)
 
@@ -324,7 +328,9 @@ def batches(
 
 def _sampler(system: FlowSystem, options: Mapping[str, object]) -> SamplerConfig:
     given = config.to_dict(system.settings.sampler) | options
-    return config.build(SamplerConfig, given, where="options of the sampler")
+    sampler = config.build(SamplerConfig, given, where="options of the sampler")
+    sampler.check_for(system.settings.objective)
+    return sampler
 
 
 def generate(
@@ -381,8 +387,10 @@ def _made(
 def noise_of(system: FlowSystem, n_items: int, n_frames: int, seed: int) -> Tensor:
     """Return noise (items, channel, frame); item k is the same, however many there are."""
     draw = torch.Generator().manual_seed(config.checked(Seed, seed, "seed"))
-    shape = (n_items, system.settings.latents, n_frames)
-    return torch.randn(shape, generator=draw).to(system.device)
+    shape = (system.settings.latents, n_frames)
+    return torch.stack([torch.randn(shape, generator=draw) for _ in range(n_items)]).to(
+        system.device
+    )
 
 
 def variation(
