@@ -135,9 +135,10 @@ def ogg(
 
     def encoded(audio: NDArray[np.float32]) -> bytes:
         file = io.BytesIO()
-        soundfile.write(
-            file, audio, rate, format="OGG", subtype=subtype, compression_level=compression_level
-        )
+        given = {"format": "OGG", "subtype": subtype, "compression_level": compression_level}
+        with soundfile.SoundFile(file, "w", rate, 1, **given) as out:
+            for start in range(0, len(audio), rate):  # Vorbis puts what it is given on the stack
+                out.write(audio[start : start + rate])
         return file.getvalue()
 
     low = [resample(sound, sample_rate, rate) for sound in sounds]

@@ -92,3 +92,10 @@ def test_ogg_gives_each_sound_back_and_counts_no_header(subtype, low_rate):
     assert 1_000 < rate < 40_000
     twice = codec.ogg(sounds * 4, RATE, low_rate=low_rate, subtype=subtype)[1]
     assert twice == pytest.approx(rate, rel=0.35)  # a header of 3 kB would be 12 kb/s of the first
+
+
+def test_ogg_takes_more_than_vorbis_can_put_on_the_stack():
+    """Given at once, four minutes end the process in the encoder."""
+    sound = np.zeros(240 * RATE, np.float32)
+    (decoded,), rate = codec.ogg([sound], RATE)
+    assert len(decoded) == len(sound) and rate < 10_000
