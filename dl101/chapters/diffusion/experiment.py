@@ -35,8 +35,8 @@ N_PITCHES = 90  # notes whose pitch is measured, which takes longest
 SMALL = (
     "network.channels=[48, 64, 80]",
     "n_variants=2",
-    "training.max_epochs=60",
-    "training.patience=60",
+    "training.max_epochs=45",
+    "training.patience=45",
 )
 METHODS = {"flow": ("euler", "heun"), "ddpm": ("ddim", "ancestral")}
 
