@@ -5,7 +5,8 @@ that sees logit-normal times, one that sees uniform times, and a denoising diffu
 note for every held-out one with 4 to 32 *evaluations of the network*, which is what sampling costs:
 a step of Heun's method takes two, a step of the others one.
 
-Then the flow that ships: steps, methods and guidance, with other noise for each seed.
+Then the flow that ships: steps, methods and guidance, with other noise for each seed; and real
+notes through the codec with a little noise in their latents, to see what the judge makes of it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from dl101.training.comparison import Comparison, Measurement
 CORPUS, N_TRACKS = "notes", 1080
 EVALUATIONS = (4, 8, 16, 32)
 GUIDANCE = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
+NOISE = (0.0, 0.05, 0.2)  # deviation of what is added to the latents of real notes
 N_PITCHES = 90  # notes whose pitch is measured, which takes longest
 SMALL = (
     "network.channels=[48, 64, 80]",
@@ -65,8 +67,11 @@ class Judge:
 
     def __call__(self, system: flow.FlowSystem, seed: int, **options: Any) -> dict[str, float]:
         """Return what is measured of a note for each that is asked for."""
-        rate = system.sample_rate
-        sounds = list(flow.predict(system, self.asked, seed=seed, **options))
+        sounds = flow.predict(system, self.asked, seed=seed, **options)
+        return self.scores(list(sounds), system.sample_rate)
+
+    def scores(self, sounds: Sequence[NDArray[np.float32]], rate: int) -> dict[str, float]:
+        """Return what is measured of sounds, one for each note that is asked for."""
         found = self.tagger.embed_sounds(sounds, rate)
         named = self.tagger.families_of(sounds, rate).argmax(axis=1)
         near = [
@@ -163,8 +168,21 @@ def sampling_scores(
     judge = Judge.of(data, system.settings.judge, system.sample_rate)
     found = {}
     for tail, options in variant.items():
-        found |= named(judge(system, seed, **options), tail)
+        if "noise" in options:
+            sounds = list(with_noise(system, judge.asked, options["noise"], seed))
+            found |= named(judge.scores(sounds, system.sample_rate), tail)
+        else:
+            found |= named(judge(system, seed, **options), tail)
     return found | {"bend": bend_of(system, judge.asked)}
+
+
+def with_noise(
+    system: flow.FlowSystem, notes: Sequence[LatentNote], deviation: float, seed: int
+) -> NDArray[np.float32]:
+    """Return real notes through the codec, with some noise in their standardised latents."""
+    x = system.standardise(torch.from_numpy(np.stack([note.latents[0] for note in notes])))
+    z = flow.noise_of(system, len(notes), x.shape[-1], seed)
+    return system.sounds_of(x + deviation * z)[:, : len(notes[0].audio)]
 
 
 SAMPLING: dict[str, dict[str, dict[str, Any]]] = {
@@ -173,6 +191,7 @@ SAMPLING: dict[str, dict[str, dict[str, Any]]] = {
         for method in METHODS["flow"]
         for n in (2, *EVALUATIONS)
     },
+    "codec, noise": {f"{level:g}": {"noise": level} for level in NOISE},
     "shipped, guidance": {f"{weight:g}": {"guidance": weight} for weight in GUIDANCE},
 }
 
