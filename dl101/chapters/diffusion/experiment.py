@@ -5,7 +5,7 @@ that sees logit-normal times, one that sees uniform times, and a denoising diffu
 note for every held-out one with 4 to 32 *evaluations of the network*, which is what sampling costs:
 a step of Heun's method takes two, a step of the others one.
 
-Then the flow that ships: steps, methods and guidance, with other noise for each seed; and real
+Then, once and with seed 0, the flow that ships: steps, methods and guidance; and real
 notes through the codec with a little noise in their latents, to see what the judge makes of it.
 """
 
@@ -31,9 +31,9 @@ from dl101.training.comparison import Comparison, Measurement
 
 CORPUS, N_TRACKS = "notes", 1080
 EVALUATIONS = (4, 8, 16, 32)
-GUIDANCE = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
+GUIDANCE = (0.0, 1.0, 2.0, 3.0, 5.0)
 NOISE = (0.0, 0.05, 0.2)  # deviation of what is added to the latents of real notes
-N_PITCHES = 90  # notes whose pitch is measured, which takes longest
+N_PITCHES = 45  # notes whose pitch is measured, which takes longest
 SMALL = (
     "network.channels=[48, 64, 80]",
     "n_variants=2",
@@ -189,7 +189,7 @@ SAMPLING: dict[str, dict[str, dict[str, Any]]] = {
     "shipped, steps": {
         f"{method}_{n}": {"method": method, "n_steps": steps_of(method, n)}
         for method in METHODS["flow"]
-        for n in (2, *EVALUATIONS)
+        for n in (2, 8, 32)
     },
     "codec, noise": {f"{level:g}": {"noise": level} for level in NOISE},
     "shipped, guidance": {f"{weight:g}": {"guidance": weight} for weight in GUIDANCE},
@@ -220,7 +220,7 @@ def sampling(seed: int) -> Comparison:
 def run(
     seed: int, n_tracks: int | None = None, *, done: Collection[str] = ()
 ) -> Iterator[Measurement]:
-    """Train and score the small networks; sample from the one that ships, if it is there."""
+    """Train and score the small networks; with seed 0, sample from the one that ships."""
     yield from COMPARISON.run(seed, n_tracks, done=done)
-    if "flow" in shipped.names() and not set(SAMPLING) <= set(done):
+    if seed == 0 and "flow" in shipped.names() and not set(SAMPLING) <= set(done):
         yield from sampling(seed).run(seed, done=done)
