@@ -63,6 +63,17 @@ def test_time_condition_and_clock_all_matter_and_items_are_apart():
     assert not torch.allclose(network(x, t, *later), out, atol=1e-5)
 
 
+@pytest.mark.parametrize("units", [0, 1])
+def test_skips_carry_what_the_deep_levels_lose(units):
+    config = UNetConfig(channels=(5, 8, 12), units=units, hidden=10, time_features=0, stem=0)
+    network = FlowUNet(5, config)
+    for up in network.up:
+        torch.nn.init.zeros_(up.weight)
+    t = torch.rand(2)
+    one, two = (network(torch.randn(2, 5, 8), t) for _ in range(2))
+    assert (one - two).abs().min() > 0
+
+
 def test_every_parameter_has_a_gradient():
     network, asked = told_network()
     told = asked(torch.tensor([60.5, 128]), torch.tensor([0, 11]), torch.linspace(0, 1, 8))
