@@ -27,6 +27,8 @@ from dl101.signal import augment, mel, stft, tuning
 from dl101.signal.feature import Feature
 from dl101.targets import PitchAxis, from_notes
 from dl101.units import midi_to_hz
+from sklearn.preprocessing import StandardScaler
+from dl101.nn import flow
 
 RIGHT: dict[str, tuple[Callable, ...]] = {}
 WRONG: dict[str, Mapping[str, Callable]] = {}
@@ -1193,5 +1195,72 @@ WRONG |= {
     },
     "autoregressive.4": {
         "should have": lambda logits, t, p: np.full(len(logits), 1 / len(logits)),
+    },
+}
+
+
+# ---- diffusion ---------------------------------------------------------------------------------
+
+
+def pair_of_the_library(x0, z, t):
+    x0, z, t = map(torch.from_numpy, (x0, z, t))
+    return flow.mix(x0, z, t), x0 - z
+
+
+def pair_one_by_one(x0, z, t):
+    x_t = np.stack([a + (b - a) * share for a, b, share in zip(x0, z, t, strict=True)])
+    return {"v": -(z - x0), "x_t": x_t}
+
+
+def sides_by_scikit_learn(train, validation):
+    scaler = StandardScaler().fit(train.transpose(0, 2, 1).reshape(-1, train.shape[1]))
+
+    def changed(side):
+        flat = side.transpose(0, 2, 1)
+        return scaler.transform(flat.reshape(-1, side.shape[1])).reshape(flat.shape).swapaxes(1, 2)
+
+    return changed(train), changed(validation)
+
+
+def heun_of_the_library(velocity, z, n_steps):
+    def network(x, t):
+        return torch.from_numpy(velocity(x.numpy(), float(t[0])))
+
+    return flow.solve(network, torch.from_numpy(z), n_steps, method="heun")
+
+
+def guided_of_the_library(told, plain, weight):
+    return flow.guided(lambda x, t: told, lambda x, t: plain, weight)(None, None)
+
+
+RIGHT |= {
+    "diffusion.1": (pair_of_the_library, pair_one_by_one),
+    "diffusion.2": (sides_by_scikit_learn,),
+    "diffusion.3": (heun_of_the_library,),
+    "diffusion.4": (guided_of_the_library, lambda told, plain, w: (1 - w) * plain + w * told),
+}
+WRONG |= {
+    "diffusion.1": {
+        "wrong order": lambda *case: pair_of_the_library(*case)[::-1],
+        "square roots": lambda x0, z, t: (
+            np.sqrt(1 - t)[:, None, None] * x0 + np.sqrt(t)[:, None, None] * z,
+            x0 - z,
+        ),
+        "two more axes": lambda x0, z, t: ((1 - t) * x0 + t * z, x0 - z),
+    },
+    "diffusion.2": {
+        "changed roles": lambda a, b: (
+            sides_by_scikit_learn(b, a)[1],
+            sides_by_scikit_learn(a, b)[1],
+        ),
+        "each channel": lambda a, b: ((a - a.mean()) / a.std(), (b - a.mean()) / a.std()),
+    },
+    "diffusion.3": {
+        "should be": lambda velocity, z, n: z + velocity(z, 0.5),
+        "asked is": lambda velocity, z, n: z[0],
+    },
+    "diffusion.4": {
+        "should be": lambda told, plain, weight: told + plain,
+        "Return an array": lambda told, plain, weight: "told",
     },
 }
