@@ -15,20 +15,19 @@ import scipy.signal
 import scipy.stats
 import torch
 from sklearn import metrics
+from sklearn.preprocessing import StandardScaler
 from torch.distributions import Normal, kl_divergence
 
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
 from dl101.evaluation import generation, listening, separation
-from dl101.nn import code_patterns, sampling
+from dl101.nn import code_patterns, flow, sampling
 from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
 from dl101.signal import augment, mel, stft, tuning
 from dl101.signal.feature import Feature
 from dl101.targets import PitchAxis, from_notes
 from dl101.units import midi_to_hz
-from sklearn.preprocessing import StandardScaler
-from dl101.nn import flow
 
 RIGHT: dict[str, tuple[Callable, ...]] = {}
 WRONG: dict[str, Mapping[str, Callable]] = {}
