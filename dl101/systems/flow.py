@@ -120,7 +120,7 @@ class FlowConfig(Settings):
 
     scale: Literal["lab", "full"] = "lab"
     data: DataConfig = field(default_factory=lambda: DataConfig(dataset="notes", patch_frames=63))
-    codec: str = "codec_vae"
+    codec: Annotated[str, shipped.Network()] = "codec_vae"
     latents: Count = 32
     network: UNetConfig = field(default_factory=UNetConfig)
     vector: Annotated[int, Range(at_least=0, at_most=4096)] = 48
@@ -129,7 +129,7 @@ class FlowConfig(Settings):
     objective: Literal["flow", "ddpm"] = "flow"
     times: Literal["logit-normal", "uniform"] = "logit-normal"
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
-    judge: str = "notes_tagger"
+    judge: Annotated[str, shipped.Network()] = "notes_tagger"
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import dl101
 from dl101 import config
+from dl101.data.cache import existing
 from dl101.errors import DataError, did_you_mean
 from dl101.evaluation.results import Record
 from dl101.training import protocol
@@ -48,6 +49,22 @@ def folder() -> Path:
 def names() -> tuple[str, ...]:
     """Return the networks that ship with dl101."""
     return tuple(sorted(file.stem for file in folder().glob("*.safetensors")))
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a setting may hold that names a network: one that ships, or a file of weights."""
+
+    def allows(self, value: str) -> bool:
+        """Return whether there is such a network."""
+        return value in names() or (bool(value) and existing(value).is_file())
+
+    def known(self) -> list[str]:
+        """Return the networks that ship."""
+        return list(names())
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.known())}, or a file made by dl101 train --weights"
 
 
 def save(path: Path | str, system: System, settings: Any, record: Record) -> None:
