@@ -65,8 +65,9 @@ class DecoderConfig(Settings):
         """Check each field, and that channels to rotate come in pairs."""
         super().__post_init__()
         if self.n_rotated % 2 or self.n_rotated > self.head_width:
+            field = "head_width" if self.rotated is None else "rotated"
             raise ConfigError(
-                "DecoderConfig.rotated",
+                f"DecoderConfig.{field}",
                 got=f"{self.n_rotated} of {self.head_width} channels",
                 expected="an even number of them: two are rotated together",
                 hint="choose an even head_width, or give rotated",

@@ -48,6 +48,7 @@ from dl101.training.fit import TrainingConfig
 from dl101.training.protocol import Evaluation
 
 ENCODEC = "encodec"
+CODECS = ("codec", ENCODEC)
 N_HEARD = 200  # generated notes that are measured
 NEAR_SEMITONES = 1 / 3  # of the pitch that was asked for
 # Contexts of the n-grams: how far back, in codes told frame by frame; the last is kept longest.
@@ -69,7 +70,7 @@ class AutoregressiveConfig(Settings):
     data
         The corpus; ``patch_frames`` is how many frames of each note are learned.
     codec
-        A codec that ships, a file of one, or ``encodec``.
+        The codec that ships, or ``encodec``.
     n_stages, n_codes
         How many of its stages are told, and how many codes each has.
     pattern
@@ -86,7 +87,7 @@ class AutoregressiveConfig(Settings):
 
     scale: Literal["lab", "full"] = "lab"
     data: DataConfig = field(default_factory=lambda: DataConfig(dataset="notes", patch_frames=63))
-    codec: str = "codec"
+    codec: Annotated[str, OneOf(CODECS)] = "codec"
     n_stages: Annotated[int, Range(at_least=1, at_most=32)] = 4
     n_codes: Annotated[int, Range(at_least=2, at_most=65_536)] = 256
     pattern: Annotated[str, OneOf(PATTERNS)] = "delayed"
