@@ -237,18 +237,16 @@ def components(
     hop = window_samples // 4
     spectrum = stft(audio, window_samples=window_samples, hop_samples=hop)
     factors = nmf(np.abs(spectrum), n_components, n_iterations=n_iterations, seed=seed)
-    order = np.argsort(-factors.activations.sum(axis=1))
     model = np.maximum(factors.bases @ factors.activations, _TINY)
-    return np.stack(
-        [
-            istft(
-                np.outer(factors.bases[:, k], factors.activations[k]) / model * spectrum,
-                hop_samples=hop,
-                n_samples=len(audio),
-            )
-            for k in order
-        ]
-    )
+    parts = [
+        istft(
+            np.outer(base, activation) / model * spectrum,
+            hop_samples=hop,
+            n_samples=len(audio),
+        )
+        for base, activation in zip(factors.bases.T, factors.activations, strict=True)
+    ]
+    return np.stack(sorted(parts, key=lambda part: -float(np.sum(part**2))))
 
 
 # ---- independence ------------------------------------------------------------------------------
