@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,10 +28,9 @@ from dl101.config import Count, HopSamples, NotEmpty, Range, SampleRate, Seed, S
 from dl101.data.songs import STEMS, SongTrack, load_songs
 from dl101.data.source import DataConfig
 from dl101.errors import ConfigError, DataError
-from dl101.evaluation import separation
+from dl101.evaluation import separation, stems
 from dl101.nn import losses
 from dl101.nn.spectral_separation import SpectralConfig, SpectralSeparator
-from dl101.signal import hpss, unmixing
 from dl101.systems import source_separation_data
 from dl101.systems.source_separation_data import RemixConfig
 from dl101.training import fit, protocol
@@ -39,9 +39,6 @@ from dl101.training.fit import TrainingConfig
 from dl101.training.protocol import Evaluation
 
 WINDOW_S = 10.0  # of audio that is separated at once
-BASS_HZ = 200.0  # where the answer without learning takes bass from the rest
-N_PARTS = 16  # of the answer by NMF
-FRAME_S = 1.0  # of the SDR whose median is stated
 Stems = NDArray[np.float32]  # (stems, channels, samples)
 
 
@@ -206,22 +203,22 @@ class SeparationSystem(fit.System):
         """Return how far the stems are from what is said of their sum."""
         return self.distance(batch["stems"])
 
-    def distance(self, stems: Tensor, asked: Tensor | None = None) -> Tensor:
+    def distance(self, sources: Tensor, asked: Tensor | None = None) -> Tensor:
         """Return the loss of stems (batch, stems, channels, samples).
 
         ``asked`` is the one stem, (batch,), that a conditioned network is asked for; None asks for
         all.
         """
-        wanted = stems[:, self.rows]
+        wanted = sources[:, self.rows]
         if asked is not None:
-            wanted = wanted[torch.arange(len(stems), device=stems.device), asked][:, None]
-        found = self.network(self.network.spectrum(stems.sum(1)), asked)
+            wanted = wanted[torch.arange(len(sources), device=sources.device), asked][:, None]
+        found = self.network(self.network.spectrum(sources.sum(1)), asked)
         if self.settings.loss == "l1":
             truth = self.network.spectrum(wanted)
             if self.settings.model.output == "parts":
                 return torch.view_as_real(found - truth).abs().mean()
             return (found.abs() - truth.abs()).abs().mean()
-        heard = self.network.audio(found, stems.shape[-1])
+        heard = self.network.audio(found, sources.shape[-1])
         if self.settings.loss == "si-sdr":
             return losses.si_sdr_loss(heard, wanted)
         return self.spectra(heard.flatten(0, 2), wanted.flatten(0, 2))
@@ -230,16 +227,16 @@ class SeparationSystem(fit.System):
         """Return the loss to minimise, of varied pieces."""
         # of the seed and the step alone, so that a resumed run draws what it would have drawn
         rng = np.random.default_rng([torch.initial_seed() % 2**32, self.global_step])
-        stems = source_separation_data.cut(batch["stems"], self.settings.piece_samples, rng)
+        sources = source_separation_data.cut(batch["stems"], self.settings.piece_samples, rng)
         if self.settings.augment is not None:
-            stems = source_separation_data.vary(stems, rng, self.settings.augment)
+            sources = source_separation_data.vary(sources, rng, self.settings.augment)
         asked = None
         if self.settings.model.kind == "film":
-            numbers = rng.integers(0, len(self.stems), len(stems))
-            asked = torch.from_numpy(numbers).to(stems.device)
-        loss = self.distance(stems, asked)
+            numbers = rng.integers(0, len(self.stems), len(sources))
+            asked = torch.from_numpy(numbers).to(sources.device)
+        loss = self.distance(sources, asked)
         options = {"on_step": False, "on_epoch": True, "prog_bar": True, "sync_dist": True}
-        self.log("train_loss", loss, batch_size=len(stems), **options)
+        self.log("train_loss", loss, batch_size=len(sources), **options)
         return loss
 
 
@@ -315,55 +312,15 @@ predict = separate
 # ---- scores ------------------------------------------------------------------------------------
 
 
-def score(
-    tracks: Sequence[SongTrack],
-    estimate: Callable[[SongTrack], NDArray],
-    stems: Sequence[str],
-    sample_rate: int,
-) -> Evaluation:
-    """Return the scores of estimates of the songs' stems, by song and overall.
-
-    Of each song ``si_sdr_db``, ``sdr_db`` (of BSSEval 4: the median over frames of a second) and
-    ``gain_db`` (SI-SDR above that of the mixture) are means over the stems that are heard in it.
-    Overall they are also by stem, ``si_sdr_db_vocals``, means over the songs in which it is heard,
-    but ``sdr_db``, by stem, is the median. ``silent_frames`` is the share of frames left out.
-    """
-    rows = [STEMS.index(stem) for stem in stems]
-    names = ("si_sdr_db", "sdr_db", "gain_db")
-    found, n_frames, n_silent = {}, 0, 0
-    for track in tracks:
-        said, mixture, values = estimate(track), track.mixture, []
-        for row, one in zip(rows, said, strict=True):
-            truth = track.stems[row]
-            ratio = separation.si_sdr(one, truth)
-            frames = separation.frame_sdr(one, truth, round(FRAME_S * sample_rate))
-            n_frames, n_silent = n_frames + len(frames), n_silent + int(np.isnan(frames).sum())
-            median = float(separation.median_over_frames(frames))
-            values.append((ratio, median, ratio - separation.si_sdr(mixture, truth)))
-        found[track.key] = np.array(values).T  # (names, stems)
-    overall = {"silent_frames": n_silent / max(n_frames, 1)}
-    for place, stem in enumerate(stems):
-        heard = np.array([values[:, place] for values in found.values()])
-        heard = heard[~np.isnan(heard).any(axis=1)]
-        for number, name in enumerate(names if len(heard) else ()):
-            average = np.median if name == "sdr_db" else np.mean
-            overall[f"{name}_{stem}"] = float(average(heard[:, number]))
-    by_song = {
-        key: dict(zip(names, np.nanmean(values, axis=1).tolist(), strict=True))
-        for key, values in found.items()
-        if not np.isnan(values).all(axis=1).any()
-    }
-    return Evaluation(by_song, overall=overall)
-
-
 def evaluate(system: SeparationSystem, tracks: Mapping[str, Sequence[SongTrack]]) -> Evaluation:
-    """Return the scores of the test side; see :func:`score`."""
-    return score(
+    """Return the scores of the test side; see :func:`dl101.evaluation.stems.score`."""
+    found = stems.score(
         tracks["test"],
         lambda track: separate(system, track.mixture),
-        system.stems,
         system.sample_rate,
+        system.stems,
     )
+    return Evaluation(found.by_song, overall=found.overall)
 
 
 def baselines(
@@ -371,56 +328,18 @@ def baselines(
 ) -> dict[str, Evaluation]:
     """Return the scores of answers without learning, and of bounds that know the truth.
 
-    ``mixture`` for each stem; ``hpss``: what is broad is drums, what lasts is bass below 200 Hz and
-    the others above; ``repet``: what doesn't repeat is vocals, and what does each of the others;
-    ``nmf-dealt``: 16 components, each given to a stem by the truth. Bounds are those of
-    :data:`dl101.evaluation.separation.BOUNDS`, with the system's window.
+    They are :data:`dl101.evaluation.stems.ANSWERS`, and :data:`dl101.evaluation.separation.BOUNDS`
+    with the system's window.
     """
-    rate = settings.sample_rate
-    rows = [STEMS.index(stem) for stem in settings.stems]
-
-    def bound(make: Callable[..., NDArray]) -> Callable[[SongTrack], NDArray]:
-        return lambda track: make(track.stems, frame_samples=settings.window_samples)
-
+    rate, rows = settings.sample_rate, [STEMS.index(stem) for stem in settings.stems]
     ways: dict[str, Callable[[SongTrack], NDArray]] = {
-        "mixture": lambda track: np.broadcast_to(track.mixture, track.stems.shape),
-        "hpss": lambda track: by_steadiness(track.mixture, rate),
-        "repet": lambda track: by_repetition(track.mixture, rate),
-        "nmf-dealt": by_parts,
-        **{name: bound(make) for name, make in separation.BOUNDS.items()},
+        name: partial(make, sample_rate=rate) for name, make in stems.ANSWERS.items()
+    } | {
+        name: lambda t, make=make: make(t.stems, frame_samples=settings.window_samples)
+        for name, make in separation.BOUNDS.items()
     }
-    return {
-        name: score(tracks["test"], lambda t, way=way: way(t)[rows], settings.stems, rate)
+    scores = {
+        name: stems.score(tracks["test"], lambda t, way=way: way(t)[rows], rate, settings.stems)
         for name, way in ways.items()
     }
-
-
-def by_steadiness(mixture: NDArray[np.float32], sample_rate: int) -> NDArray:
-    """Return (4, channels, samples): drums are broad, the rest lasts, and bass is low."""
-    from scipy.signal import butter, sosfiltfilt
-
-    parts = np.array([hpss.separate(channel, sample_rate) for channel in mixture])
-    lasting, broad = parts[:, 0], parts[:, 1]
-    low = sosfiltfilt(butter(4, BASS_HZ, fs=sample_rate, output="sos"), lasting)
-    return np.stack([lasting - low, broad, low, lasting - low])
-
-
-def by_repetition(mixture: NDArray[np.float32], sample_rate: int) -> NDArray:
-    """Return (4, channels, samples): vocals don't repeat, all the others do."""
-    parts = np.array([unmixing.repet(channel, sample_rate) for channel in mixture])
-    again, rest = parts[:, 0], parts[:, 1]
-    return np.stack([rest, again, again, again])
-
-
-def by_parts(track: SongTrack) -> NDArray:
-    """Return (4, channels, samples): components of an NMF, each dealt to the stem it is most of.
-
-    That is, to the stem with which its inner product is largest: no method, but what one could
-    reach that sorts perfectly.
-    """
-    found = np.zeros(track.stems.shape)
-    for channel, mixture in enumerate(track.mixture):
-        truth = track.stems[:, channel]
-        for part in unmixing.components(mixture, N_PARTS):
-            found[np.argmax(truth @ part), channel] += part
-    return found
+    return {name: Evaluation(s.by_song, overall=s.overall) for name, s in scores.items()}
