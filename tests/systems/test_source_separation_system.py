@@ -207,12 +207,12 @@ def test_every_cell_learns_something(kind, output, loss):
 def test_the_loss_asks_for_the_stems_that_are_set():
     """A perfect network has no loss: for the bass alone, the bass is perfect."""
     stems = torch.from_numpy(np.stack([song("train", i).stems for i in range(2)]))
-    system = source_separation.build(settings_with("stems=[bass, vocals]"))
+    system = source_separation.build(settings_with("stems=[bass, vocals]", "loss=l1"))
     system.network.forward = lambda spectrum, asked: system.network.spectrum(stems[:, [2, 0]])
     assert float(system.loss({"stems": stems})) == 0.0
     system.network.forward = lambda spectrum, asked: system.network.spectrum(stems[:, [0, 2]])
     assert float(system.loss({"stems": stems})) > 1e-4
-    film = source_separation.build(settings_with("stems=[bass, vocals]", "model.kind=film"))
+    film = source_separation.build(settings_with("stems=[bass, vocals]", "loss=l1", "model.kind=film"))
     film.network.forward = lambda spectrum, asked: film.network.spectrum(stems[:, [2]])
     assert float(film.distance(stems, torch.tensor([0, 0]))) == 0.0
     assert float(film.distance(stems, torch.tensor([0, 1]))) > 1e-4
