@@ -103,8 +103,8 @@ class SeparationConfig(Settings):
     @property
     def variant(self) -> str:
         """Return the name of the run in tables, such as ``unet-mask-l1``."""
-        kind = self.model.kind + ("-all" if self.model.film == "all" else "")
-        parts = [kind, self.model.output, self.loss]
+        everywhere = self.model.kind == "film" and self.model.film == "all"
+        parts = [self.model.kind + ("-all" if everywhere else ""), self.model.output, self.loss]
         parts += [] if self.stems == STEMS else list(self.stems)
         return "-".join(parts if self.augment is not None else [*parts, "as-is"])
 
