@@ -165,7 +165,7 @@ def test_a_cut_begins_anywhere_with_all_stems_together():
 
 @pytest.mark.parametrize("kind", ["unet", "film"])
 def test_the_network_hears_the_sum_of_what_it_is_to_find(kind, monkeypatch):
-    settings = settings_with(f"model.kind={kind}", "n_channels=2")
+    settings = settings_with(f"model.kind={kind}", "n_channels=2", "loss=l1")
     system = source_separation.build(settings)
     monkeypatch.setattr(source_separation.SeparationSystem, "log", lambda *_, **__: None)
     seen, wanted = [], []
