@@ -45,6 +45,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "data.chord_segments",
         "data.fetch",
         "data.feature_cache",
+        "data.songs",
         "data.sounds",
         "data.source",
         "data.source_code",
