@@ -188,7 +188,14 @@ def _refusing(what: str) -> Iterator[None]:
 
     try:
         yield
-    except (soundfile.SoundFileError, TypeError, ValueError, RuntimeError, EOFError, OSError) as error:
+    except (
+        soundfile.SoundFileError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        EOFError,
+        OSError,
+    ) as error:
         if isinstance(error, Dl101Error):
             raise
         got = getattr(error, "error_string", str(error))  # without the name of our handle
