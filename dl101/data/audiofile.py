@@ -36,6 +36,7 @@ _BLOCK_VALUES = 2**18
 _UNKNOWN_LENGTH = 2**62  # libsndfile then says 2**63 - 1
 _MPEG_FRAME = 1152  # samples; some encoders count the header as a frame
 _MPEG_MARGIN = 4 * _MPEG_FRAME  # what encoders add at both ends, and decoders leave out
+_OF_DECODERS = (TypeError, ValueError, RuntimeError, EOFError, OSError)
 _FORMATS = "a readable WAV, FLAC, OGG or MP3 file"
 
 
@@ -156,6 +157,11 @@ class Recording:
     n_channels: int
     n_samples: int | None
     blocks: Iterator[NDArray[np.float32]]
+
+    @property
+    def n_blocks(self) -> int | None:
+        """How many blocks there will be, as far as is known."""
+        return self.n_samples and -(-self.n_samples * self.n_channels // _BLOCK_VALUES)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Two U-Nets on waveforms: Wave-U-Net and Demucs.
 
-Conventions are those of :mod:`dl101.nn.waveform_separation`. Both halve or quarter the rate level by
-level and come back, with what each level was like before put beside (Wave-U-Net) or added to
+Conventions are those of :mod:`dl101.nn.waveform_separation`. Both halve or quarter the rate level
+by level and come back, with what each level was like before put beside (Wave-U-Net) or added to
 (Demucs) what comes from below.
 
 References
@@ -15,6 +15,7 @@ References
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -24,7 +25,6 @@ from torch import Tensor, nn
 from dl101.config import Count, NotNegative, Range, Settings
 from dl101.errors import ConfigError
 from dl101.nn.waveform_separation import (
-    Layers,
     Lengths,
     Odd,
     WaveformSeparator,
@@ -109,7 +109,7 @@ class WaveUNet(WaveformSeparator):
                 nn.Conv1d(inputs, outputs, taps, padding=padding), nn.LeakyReLU(0.2)
             )
 
-        pairs = zip(wide[:-1], wide[1:], strict=True)
+        pairs = itertools.pairwise(wide)
         self.down = nn.ModuleList(conv(a, b, config.down_kernel) for a, b in pairs)
         self.rise = nn.ModuleList(Upsample(c, config.upsampling) for c in wide[:1:-1])
         self.up = nn.ModuleList(

@@ -325,9 +325,9 @@ class TransposedSets(nn.Module):
 class MultiResolution(WaveformSeparator):
     """Filters of several lengths in each layer, at whose ends nothing needs to be known [2]_.
 
-    A short filter follows an attack, a long one tells two pitches apart: a spectrogram has to choose
-    one length of window, this network has several. Input and output are padded with zeros. The
-    last layer adds up what its lengths give.
+    A short filter follows an attack, a long one tells two pitches apart: a spectrogram has to
+    choose one length of window, this network has several. Input and output are padded with zeros.
+    The last layer adds up what its lengths give.
     """
 
     def __init__(self, config: MultiResolutionConfig, n_stems: int, n_channels: int) -> None:

@@ -1,4 +1,4 @@
-"""Sounds in blocks: the same as in one piece, whatever the lengths, in memory that does not grow."""
+"""Sounds in blocks: the same as in one piece, whatever the lengths, in bounded memory."""
 
 from __future__ import annotations
 
