@@ -197,11 +197,12 @@ class DemucsConfig(Settings):
         super().__post_init__()
         require_odd(self, "context")
         if self.kernel < self.stride or (self.kernel - self.stride) % 2:
+            changed = "stride" if self.kernel == DemucsConfig.kernel else "kernel"
             raise ConfigError(
-                "DemucsConfig.kernel",
+                f"DemucsConfig.{changed}",
                 got=f"{self.kernel} taps, {self.stride} steps apart",
                 expected="at least as many taps as steps, and an even number more",
-                hint=f"use {2 * self.stride}",
+                hint=f"{2 * self.stride} taps for {self.stride} steps",
             )
 
     @property

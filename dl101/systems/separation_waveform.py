@@ -43,7 +43,7 @@ from dl101.nn.waveform_separation import (
 )
 from dl101.signal import streams
 from dl101.systems import separation_waveform_data
-from dl101.systems.separation_waveform_data import STEMS, AugmentationConfig, SongTrack
+from dl101.systems.separation_waveform_data import STEMS, SongTrack, StemAugmentationConfig
 from dl101.training import fit, protocol
 from dl101.training.batches import by_side
 from dl101.training.fit import TrainingConfig
@@ -109,7 +109,7 @@ class SeparationWaveformConfig(Settings):
     sample_rate: SampleRate = 16_000
     n_channels: Literal[1, 2] = 2
     loss: Literal["l1", "si_sdr"] = "l1"
-    augmentation: AugmentationConfig | None = field(default_factory=AugmentationConfig)
+    augmentation: StemAugmentationConfig | None = field(default_factory=StemAugmentationConfig)
     window_s: Positive = 10.0
     training: TrainingConfig = field(default_factory=TrainingConfig)
 

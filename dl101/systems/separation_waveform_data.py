@@ -240,7 +240,7 @@ class SongData(L.LightningDataModule):
 
 
 @dataclass(frozen=True)
-class AugmentationConfig(Settings):
+class StemAugmentationConfig(Settings):
     """How training pieces are varied, stem by stem, after Uhlich and others (ICASSP 2017).
 
     Attributes
@@ -269,7 +269,7 @@ class AugmentationConfig(Settings):
 
 
 def vary(
-    stems: Tensor, n_samples: int, rng: np.random.Generator, config: AugmentationConfig
+    stems: Tensor, n_samples: int, rng: np.random.Generator, config: StemAugmentationConfig
 ) -> Tensor:
     """Return stems of ``n_samples`` from elsewhere in their pieces, changed one by one.
 
@@ -305,7 +305,7 @@ def vary(
 
 
 def _moved(
-    piece: Tensor, n_samples: int, rng: np.random.Generator, config: AugmentationConfig
+    piece: Tensor, n_samples: int, rng: np.random.Generator, config: StemAugmentationConfig
 ) -> Tensor:
     """Return a part of one piece, (stems, channels, n_samples), at another pitch and tempo."""
     low, high = config.stretch

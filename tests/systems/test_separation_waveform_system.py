@@ -18,7 +18,7 @@ from dl101.evaluation.separation import si_sdr
 from dl101.nn import losses
 from dl101.systems import separation_waveform as system
 from dl101.systems import separation_waveform_data as songs
-from dl101.systems.separation_waveform_data import STEMS, AugmentationConfig, SongTrack
+from dl101.systems.separation_waveform_data import STEMS, SongTrack, StemAugmentationConfig
 from dl101.training import protocol, shipped
 
 pytestmark = pytest.mark.slow
@@ -152,9 +152,9 @@ def test_targets_lie_in_the_middle_of_their_mixture(tracks):
 def test_whatever_is_varied_sums_to_the_mixture_and_fits(n_channels):
     rng = np.random.default_rng(0)
     stems = torch.randn(6, 4, n_channels, 300)
-    config = AugmentationConfig(semitones=2.0, stretch=(0.9, 1.1))
+    config = StemAugmentationConfig(semitones=2.0, stretch=(0.9, 1.1))
     assert songs.vary(stems, 200, rng, config).shape == (6, 4, n_channels, 200)
-    plain = AugmentationConfig(gain_db=0.0, swap=0.0, flip=0.0, remix=0.0)
+    plain = StemAugmentationConfig(gain_db=0.0, swap=0.0, flip=0.0, remix=0.0)
     made = songs.vary(stems, 200, np.random.default_rng(1), plain)
     for piece, source_piece in zip(made, stems, strict=True):  # the same part of all stems
         starts = {int(s) for s in range(101) if torch.equal(source_piece[..., s : s + 200], piece)}
@@ -168,7 +168,7 @@ def test_each_way_to_vary_does_what_its_name_says():
 
     def varied(**given):
         rng = np.random.default_rng(3)
-        return songs.vary(stems, 50, rng, AugmentationConfig(**{**none, **given}))[..., 0]
+        return songs.vary(stems, 50, rng, StemAugmentationConfig(**{**none, **given}))[..., 0]
 
     assert torch.equal(varied(), stems[..., 0])
     assert torch.equal(varied(flip=1.0), -stems[..., 0])
@@ -187,7 +187,7 @@ def test_stretching_and_shifting_move_all_stems_alike():
     t = np.arange(9000) / 16_000
     tones = np.stack([np.sin(2 * np.pi * hz * t) for hz in (500, 1000)])[:, None]
     stems = torch.from_numpy(tones.astype(np.float32))[None]
-    config = AugmentationConfig(0.0, 0.0, 0.0, 0.0, semitones=5.0, stretch=(0.8, 0.8))
+    config = StemAugmentationConfig(0.0, 0.0, 0.0, 0.0, semitones=5.0, stretch=(0.8, 0.8))
     assert config.spare(1000, 100) == 350
     made = songs.vary(stems, 6000, np.random.default_rng(5), config)[0, :, 0].numpy()
     peaks = np.abs(np.fft.rfft(made * np.hanning(6000), axis=1)).argmax(axis=1) * 16_000 / 6000
