@@ -50,6 +50,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "data.source",
         "data.source_code",
         "data.splits",
+        "data.stem_files",
         "data.embedded.*",
         "data.embedded.corpora.*",
         "signal.*",
