@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     separate.add_argument("--residual", action="store_true", help="and one of what is left")
     separate.add_argument(
-        "--network", default="separation_waveform", help="its name, or a file of weights"
+        "--network", default="source_separation", help="its name, or a file of weights"
     )
     separate.set_defaults(run=_separate)
 

@@ -2,12 +2,12 @@
 
 Conventions: stems are float32, (stems, channels, samples), in the order of :data:`STEMS`; the
 mixture is their sum, sample by sample. (MUSDB18 compresses its mixtures by themselves, so that they
-differ a little from it.)
+differ a little from it, and are not used.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from dl101.data import pair, source, splits
 from dl101.data.audiofile import resample
+from dl101.data.audiostore import AudioStore
+from dl101.data.cache import cache_dir, fingerprint, replacing
 from dl101.data.embedded import export
 from dl101.data.pyjama import Entry
 from dl101.errors import DataError
@@ -34,7 +36,7 @@ class SongTrack:
     side
         ``"train"``, ``"validation"`` or ``"test"``.
     stems
-        (4, channels, samples) float32.
+        (4, channels, samples) float32, in memory or mapped from a file.
     """
 
     key: str
@@ -44,7 +46,7 @@ class SongTrack:
     @property
     def mixture(self) -> NDArray[np.float32]:
         """Return the sum of the stems, (channels, samples)."""
-        return self.stems.sum(axis=0)
+        return self.stems.sum(axis=0, dtype=np.float32)
 
 
 def load_songs(
@@ -57,10 +59,13 @@ def load_songs(
 ) -> list[SongTrack]:
     """Return the songs of the corpus ``stems`` or of a dataset like it, such as ``musdb18``.
 
+    Those of a dataset, which may be larger than memory, are written once at the rate asked for, and
+    mapped from there.
+
     Parameters
     ----------
     data
-        Which songs; of a dataset ``n_tracks`` takes songs from all over it.
+        Which songs; of a dataset ``n_tracks`` takes songs from all over each side, in its share.
     sample_rate
         In Hz.
     n_channels
@@ -89,29 +94,62 @@ def load_songs(
             if embedded
             else splits.safe_split(data.dataset, entries, seed=data.seed)
         )
-        found = _by_song(entries)
-        names = list(found)
-        if not embedded and len(names) > (data.n_tracks or len(names)):
-            # from all over a dataset, whose entries stand side by side
-            names = [names[i] for i in np.linspace(0, len(names) - 1, data.n_tracks).astype(int)]
-        for name in show_progress(names, f"reading {data.dataset}", enabled=progress):
-            stems = []
-            for stem in STEMS:
-                path = found[name][stem].filepath
-                samples, rate = store.read(path, mono=n_channels == 1)
-                rows = np.atleast_2d(samples)
-                rows = np.stack([resample(row, rate, sample_rate) for row in rows])
-                stems.append(np.broadcast_to(rows, (n_channels, rows.shape[1])))
-            if len({stem.shape for stem in stems}) > 1:
-                raise DataError(
-                    f"song {name!r}",
-                    got=f"stems of {', '.join(str(stem.shape[1]) for stem in stems)} samples",
-                    expected="one length",
-                    hint="cut or pad the stems where the files are made",
-                )
-            side = sides[found[name][STEMS[0]].filepath]
-            songs.append(SongTrack(f"{name}.wav", side, np.stack(stems)))
+        found = {
+            name: [stems[stem].filepath for stem in STEMS]
+            for name, stems in _by_song(entries).items()
+        }
+        by_name = {name: sides[paths[0]] for name, paths in found.items() if paths[0] in sides}
+        if not embedded and data.n_tracks is not None:
+            by_name = _some(by_name, data.n_tracks)
+        read = _stems if embedded else _mapped
+        for name in show_progress(list(by_name), f"reading {data.dataset}", enabled=progress):
+            stems = read(store, found[name], sample_rate, n_channels)
+            songs.append(SongTrack(f"{name}.wav", by_name[name], stems))
     return songs
+
+
+def _some(sides: Mapping[str, str], n_tracks: int) -> dict[str, str]:
+    """Return ``n_tracks`` songs or less, from all over each side in its share, at least one."""
+    chosen = []
+    for side in splits.SIDES:
+        members = [name for name in sides if sides[name] == side]
+        share = max(1, n_tracks * len(members) // len(sides))
+        places = np.linspace(0, len(members) - 1, min(share, len(members))).astype(int)
+        chosen += [members[place] for place in places]
+    return {name: sides[name] for name in chosen}
+
+
+def _stems(
+    store: AudioStore, paths: Sequence[str], sample_rate: int, n_channels: int
+) -> NDArray[np.float32]:
+    """Return (stems, channels, samples) of a song."""
+    stems = []
+    for path in paths:
+        samples, rate = store.read(path, mono=n_channels == 1)
+        rows = np.stack([resample(row, rate, sample_rate) for row in np.atleast_2d(samples)])
+        stems.append(np.broadcast_to(rows, (n_channels, rows.shape[1])))
+    if len({stem.shape for stem in stems}) > 1:
+        raise DataError(
+            f"song of {paths[0]!r}",
+            got=f"stems of {', '.join(str(stem.shape[1]) for stem in stems)} samples",
+            expected="one length",
+            hint="cut or pad the stems where the files are made",
+        )
+    return np.stack(stems)
+
+
+def _mapped(
+    store: AudioStore, paths: Sequence[str], sample_rate: int, n_channels: int
+) -> NDArray[np.float32]:
+    """Return the stems of a song from a file of the cache, written at first use."""
+    lengths = [store.info(path).n_samples for path in paths]
+    what = [store.identity or str(store.path), list(paths), lengths, sample_rate, n_channels]
+    path = cache_dir("stems") / f"{fingerprint(what)}.npy"
+    if not path.exists():
+        stems = _stems(store, paths, sample_rate, n_channels)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, stems, allow_pickle=False)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _by_song(entries: Iterable[Entry]) -> Mapping[str, Mapping[str, Entry]]:

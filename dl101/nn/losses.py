@@ -43,40 +43,6 @@ def masked_binary_cross_entropy(
     return (loss * mask).sum() / n_real.clamp(min=1)
 
 
-def negative_si_sdr(estimate: Tensor, reference: Tensor, *, silent_db: float = -60.0) -> Tensor:
-    r"""Minus the scale-invariant signal-to-distortion ratio in dB (Le Roux and others, 2019).
-
-    With :math:`s = \alpha r`, :math:`\alpha = \langle e, r \rangle / \lVert r \rVert^2`, the part
-    of the estimate :math:`e` that is the reference :math:`r` at some level,
-
-    .. math:: -10 \log_{10} \frac{\lVert s \rVert^2}{\lVert e - s \rVert^2}
-
-    A louder or softer estimate costs nothing, so its level remains open.
-
-    Parameters
-    ----------
-    estimate, reference
-        (..., time), of one shape.
-    silent_db
-        References with an RMS below this, re full scale, are left out: the ratio has no value
-        for them. If all are, the loss is 0.
-
-    Returns
-    -------
-    Tensor
-        Scalar mean over the references that sound.
-    """
-    power = reference.square().sum(dim=-1)
-    sounds = power / reference.shape[-1] > 10 ** (silent_db / 10)
-    scale = (estimate * reference).sum(dim=-1) / power.clamp_min(1e-8)
-    target = scale[..., None] * reference
-    error = (estimate - target).square().sum(dim=-1)
-    # far below what can be heard, but enough for a slope where one of the two is nothing
-    floor = 1e-8 * power.detach() + 1e-8
-    ratio = (target.square().sum(dim=-1) + floor).log10() - (error + floor).log10()
-    return -10 * (ratio * sounds).sum() / sounds.sum().clamp_min(1)
-
-
 class MultiResolutionSTFT(nn.Module):
     r"""Distance of two sounds in the magnitudes of several short-time spectra.
 
@@ -158,7 +124,7 @@ class MultiResolutionSTFT(nn.Module):
         return total / len(self.windows)
 
 
-def si_sdr_loss(estimate: Tensor, reference: Tensor, *, silent: float = 1e-8) -> Tensor:
+def si_sdr_loss(estimate: Tensor, reference: Tensor, *, silent_db: float = -80.0) -> Tensor:
     r"""Return the mean of the negative SI-SDR in dB, over the references that are not silent.
 
     With :math:`\alpha = \langle \hat s, s \rangle / \lVert s \rVert^2`, minus the ratio of
@@ -171,11 +137,11 @@ def si_sdr_loss(estimate: Tensor, reference: Tensor, *, silent: float = 1e-8) ->
     ----------
     estimate, reference
         (..., samples) of one shape; each row has a ratio of its own.
-    silent
-        Mean square below which a reference doesn't count.
+    silent_db
+        RMS re full scale below which a reference doesn't count. If none does, the loss is 0.
     """
     energy = reference.square().sum(-1, keepdim=True)
-    heard = energy[..., 0] > silent * reference.shape[-1]
+    heard = energy[..., 0] > 10 ** (silent_db / 10) * reference.shape[-1]
     scale = (estimate * reference).sum(-1, keepdim=True) / energy.clamp_min(1e-12)
     target = scale * reference
     wanted = target.square().sum(-1)

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dl101.errors import ConfigError
+from dl101.errors import ConfigError, DataError
 
 Block = NDArray[np.float32]
 _ZERO_CROSSINGS = 10  # of the filter of scipy.signal.resample_poly, on each side
@@ -108,6 +108,37 @@ def separate(
         split = found.shape[-1] - fade
         tail = found[..., split:] * (1 - rising) if fade else found[..., split:]
         yield found[..., :split]
+
+
+def separate_whole(separator: Separator, audio: NDArray[np.floating]) -> Block:
+    """Return the stems of a sound of any length that fits into memory; see :func:`separate`.
+
+    Parameters
+    ----------
+    separator
+        What separates a window.
+    audio
+        (samples,) or (channels, samples) with 1 or 2 channels, at its rate.
+
+    Returns
+    -------
+    ndarray, shape (stems, channels, samples)
+        In the order of ``separator.stems``, with as many channels as the audio.
+
+    Raises
+    ------
+    DataError
+        If the audio has another shape, or no samples.
+    """
+    audio = np.atleast_2d(np.asarray(audio, dtype=np.float32))
+    if audio.ndim != 2 or len(audio) not in (1, 2) or not audio.shape[1]:
+        raise DataError(
+            "audio to separate",
+            got=f"shape {audio.shape}",
+            expected="(samples,) or (channels, samples) with 1 or 2 channels",
+            hint="put channels first",
+        )
+    return np.concatenate(list(separate(separator, audio)), axis=-1)
 
 
 def _windows(blocks: Iterable[Block], size: int, hop: int) -> Iterator[tuple[Block, bool]]:

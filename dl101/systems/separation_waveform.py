@@ -26,9 +26,10 @@ from torch import Tensor
 
 from dl101 import config
 from dl101.config import Positive, SampleRate, Seed, Settings
+from dl101.data.songs import STEMS, SongTrack, load_songs
 from dl101.data.source import DataConfig
 from dl101.errors import ShapeError
-from dl101.evaluation.separation import si_sdr
+from dl101.evaluation import stems
 from dl101.nn import losses
 from dl101.nn.wave_unet import Demucs, DemucsConfig, WaveUNet, WaveUNetConfig
 from dl101.nn.waveform_separation import (
@@ -42,13 +43,11 @@ from dl101.nn.waveform_separation import (
     middle,
 )
 from dl101.signal import streams
-from dl101.systems import separation_waveform_data
-from dl101.systems.separation_waveform_data import STEMS, SongTrack, StemAugmentationConfig
-from dl101.training import fit, protocol
+from dl101.training import fit, protocol, stem_batches
 from dl101.training.batches import by_side
 from dl101.training.fit import TrainingConfig
 from dl101.training.protocol import Evaluation
-from dl101.units import db_to_amplitude
+from dl101.training.stem_batches import RemixConfig
 
 NETWORKS: Mapping[str, tuple[type[Settings], type[WaveformSeparator]]] = {
     "wavenet": (WaveNetConfig, WaveNet),
@@ -74,8 +73,6 @@ LAB_SIZES: Mapping[str, Mapping[str, Any]] = {
     },
 }  # fmt: skip
 FRAME_SAMPLES = 256  # what a frame of `data.patch_frames` stands for
-SILENT_DB = -60.0  # RMS below which a stem has nothing to find
-LOWEST_DB = -30.0  # no ratio is counted lower
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ class SeparationWaveformConfig(Settings):
     n_channels
         1: mono, 2: stereo.
     loss
-        ``"l1"``: mean absolute error. ``"si_sdr"``: its negative, in dB.
+        ``"l1"``: mean absolute error. ``"si-sdr"``: its negative, in dB.
     augmentation
         How pieces are varied, or None.
     window_s
@@ -108,8 +105,8 @@ class SeparationWaveformConfig(Settings):
     data: DataConfig = field(default_factory=lambda: DataConfig("stems"))
     sample_rate: SampleRate = 16_000
     n_channels: Literal[1, 2] = 2
-    loss: Literal["l1", "si_sdr"] = "l1"
-    augmentation: StemAugmentationConfig | None = field(default_factory=StemAugmentationConfig)
+    loss: Literal["l1", "si-sdr"] = "l1"
+    augmentation: RemixConfig | None = field(default_factory=RemixConfig)
     window_s: Positive = 10.0
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
@@ -127,7 +124,7 @@ class SeparationWaveformConfig(Settings):
 
     @property
     def variant(self) -> str:
-        """Return the name of the run in tables, such as ``wave_unet-transposed-si_sdr``."""
+        """Return the name of the run in tables, such as ``wave_unet-transposed-si-sdr``."""
         parts = [self.model]
         upsampling = self.network.get("upsampling", "linear")
         parts += [] if upsampling == "linear" else [upsampling]
@@ -151,7 +148,7 @@ def load_tracks(
     settings: SeparationWaveformConfig, *, accept_restricted: bool = False, progress: bool = True
 ) -> dict[str, list[SongTrack]]:
     """Return the songs of each side of the split."""
-    songs = separation_waveform_data.load_songs(
+    songs = load_songs(
         settings.data,
         settings.sample_rate,
         settings.n_channels,
@@ -231,12 +228,12 @@ class SeparationWaveformSystem(fit.System):
 
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the distance of what is said from the stems, in the middle of a piece."""
-        stems = batch["stems"]
-        made = self(stems.sum(dim=1))
-        wanted = middle(stems, made.shape[-1])
+        sources = batch["stems"]
+        made = self(sources.sum(dim=1))
+        wanted = middle(sources, made.shape[-1])
         if self.settings.loss == "l1":
             return (made - wanted).abs().mean()
-        return losses.negative_si_sdr(made.flatten(2), wanted.flatten(2), silent_db=SILENT_DB)
+        return losses.si_sdr_loss(made.flatten(2), wanted.flatten(2))
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of varied pieces."""
@@ -244,8 +241,7 @@ class SeparationWaveformSystem(fit.System):
         if given is not None:
             # of the seed and the step alone, so that a resumed run draws what it would have drawn
             rng = np.random.default_rng([torch.initial_seed() % 2**32, self.global_step])
-            stems = separation_waveform_data.vary(batch["stems"], self.lengths.input, rng, given)
-            batch = {"stems": stems}
+            batch = {"stems": stem_batches.vary(batch["stems"], self.lengths.input, rng, given)}
         return super().training_step(batch, batch_idx)
 
 
@@ -260,13 +256,13 @@ def batches(
     tracks: Mapping[str, Sequence[SongTrack]],
     *,
     seed: int = 0,
-) -> separation_waveform_data.SongData:
+) -> stem_batches.SongData:
     """Return pieces of the training side, shuffled, and some of the validation side, in order."""
     with torch.device("meta"):  # for its lengths
         network = NETWORKS[settings.model][1](settings.sizes, len(STEMS), settings.n_channels)
     n_input, n_output = network.lengths(settings.data.patch_frames * FRAME_SAMPLES)
     given = settings.augmentation
-    return separation_waveform_data.SongData(
+    return stem_batches.SongData(
         tracks,
         n_input,
         n_output,
@@ -277,49 +273,26 @@ def batches(
     )
 
 
-def predict(system: streams.Separator, audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (stems, channels, samples) of a recording of any length, (channels, samples)."""
-    return np.concatenate(list(streams.separate(system, audio)), axis=-1)
-
-
-def _evaluation(
-    tracks: Sequence[SongTrack], estimates: Sequence[NDArray[np.float32]]
-) -> Evaluation:
-    """Return SI-SDR of each song, the mean of the stems that sound, and of each stem overall."""
-    scores: dict[str, dict[str, float]] = {}
-    by_stem: dict[str, list[float]] = {}
-    for track, estimate in zip(tracks, estimates, strict=True):
-        mixture, found, before = track.mixture, [], []
-        for name, said, stem in zip(STEMS, estimate, track.stems, strict=True):
-            if np.mean(np.square(stem)) < db_to_amplitude(SILENT_DB) ** 2:
-                continue
-            found.append(max(si_sdr(said, stem), LOWEST_DB) if np.any(said) else LOWEST_DB)
-            before.append(max(si_sdr(mixture, stem), LOWEST_DB))
-            by_stem.setdefault(f"si_sdr_db_{name}", []).append(found[-1])
-        if found:
-            gained = float(np.mean(found) - np.mean(before))
-            scores[track.key] = {"si_sdr_db": float(np.mean(found)), "improvement_db": gained}
-    overall = {name: float(np.mean(values)) for name, values in sorted(by_stem.items())}
-    return Evaluation(scores, overall=overall)
+predict = streams.separate_whole
 
 
 def evaluate(
     system: SeparationWaveformSystem, tracks: Mapping[str, Sequence[SongTrack]]
 ) -> Evaluation:
-    """Return the SI-SDR of the test side in dB, over all channels of a song at once.
-
-    Stems below :data:`SILENT_DB` are left out: nothing can be close to silence. ``si_sdr_db`` and
-    ``improvement_db``, over the mixture as an answer, are means over a song's stems; the scores of
-    each stem, such as ``si_sdr_db_vocals``, are means over the songs where it sounds.
-    """
-    test = tracks["test"]
-    return _evaluation(test, [predict(system, track.mixture) for track in test])
+    """Return the scores of the test side; see :func:`dl101.evaluation.stems.score`."""
+    found = stems.score(
+        tracks["test"], lambda track: predict(system, track.mixture), system.sample_rate
+    )
+    return Evaluation(found.by_song, overall=found.overall)
 
 
 def baselines(
     settings: SeparationWaveformConfig, tracks: Mapping[str, Sequence[SongTrack]]
 ) -> dict[str, Evaluation]:
-    """Return the scores of the mixture itself as the answer for every stem."""
-    test = tracks["test"]
-    same = [np.broadcast_to(track.mixture, track.stems.shape) for track in test]
-    return {"mixture": _evaluation(test, same)}
+    """Return the scores of the mixture itself as the answer for every stem.
+
+    Methods that learn nothing, and bounds, are with :mod:`dl101.systems.source_separation`.
+    """
+    rate = settings.sample_rate
+    found = stems.score(tracks["test"], lambda track: stems.unchanged(track, rate), rate)
+    return {"mixture": Evaluation(found.by_song, overall=found.overall)}

@@ -5,8 +5,9 @@ stem a mask, or a spectrum; with the mixture's phase that goes back to sound. Th
 magnitudes (``l1``), waveforms whatever their level (``si-sdr``), or spectra of several windows
 (``stft``).
 
-:class:`SeparationSystem` separates one window of audio, :func:`separate` audio of any length. The
-rest of this file is what :class:`dl101.training.protocol.SystemModule` lists.
+:class:`SeparationSystem` is a :class:`dl101.signal.streams.Separator`: it separates one window of
+audio, and recordings of any length pass through it in windows. The rest of this file is what
+:class:`dl101.training.protocol.SystemModule` lists.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from dl101 import config
 from dl101.config import Count, HopSamples, NotEmpty, Range, SampleRate, Seed, Settings
 from dl101.data.songs import STEMS, SongTrack, load_songs
 from dl101.data.source import DataConfig
-from dl101.errors import ConfigError, DataError
+from dl101.errors import ConfigError
 from dl101.evaluation import separation, stems
 from dl101.nn import losses
 from dl101.nn.spectral_separation import SpectralConfig, SpectralSeparator
-from dl101.systems import source_separation_data
-from dl101.systems.source_separation_data import RemixConfig
-from dl101.training import fit, protocol
+from dl101.signal import streams
+from dl101.training import fit, protocol, stem_batches
 from dl101.training.batches import by_side
 from dl101.training.fit import TrainingConfig
 from dl101.training.protocol import Evaluation
+from dl101.training.stem_batches import RemixConfig
 
 WINDOW_S = 10.0  # of audio that is separated at once
 Stems = NDArray[np.float32]  # (stems, channels, samples)
@@ -60,7 +61,7 @@ class SeparationConfig(Settings):
         The network, and what it says.
     loss, windows
         ``"l1"``, ``"si-sdr"`` or ``"stft"``, and the windows of the last.
-    augment
+    augmentation
         How pieces are varied; None takes them as they are.
     """
 
@@ -74,7 +75,7 @@ class SeparationConfig(Settings):
     model: SpectralConfig = field(default_factory=SpectralConfig)
     loss: Literal["l1", "si-sdr", "stft"] = "l1"
     windows: Annotated[tuple[Count, ...], NotEmpty()] = (2048, 512, 128)
-    augment: RemixConfig | None = field(default_factory=RemixConfig)
+    augmentation: RemixConfig | None = field(default_factory=RemixConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
@@ -106,7 +107,7 @@ class SeparationConfig(Settings):
         everywhere = self.model.kind == "film" and self.model.film == "all"
         parts = [self.model.kind + ("-all" if everywhere else ""), self.model.output, self.loss]
         parts += [] if self.stems == STEMS else list(self.stems)
-        return "-".join(parts if self.augment is not None else [*parts, "as-is"])
+        return "-".join(parts if self.augmentation is not None else [*parts, "as-is"])
 
 
 Config = SeparationConfig
@@ -134,11 +135,7 @@ def load_tracks(
 
 
 class SeparationSystem(fit.System):
-    """The network and its loss.
-
-    With ``sample_rate``, ``stems``, ``window_s``, ``context_samples``, ``step_samples`` and
-    :meth:`separate`, it is what separates a recording window by window.
-    """
+    """The network and its loss."""
 
     shipped_dtype = torch.float16
 
@@ -220,16 +217,16 @@ class SeparationSystem(fit.System):
             return (found.abs() - truth.abs()).abs().mean()
         heard = self.network.audio(found, sources.shape[-1])
         if self.settings.loss == "si-sdr":
-            return losses.si_sdr_loss(heard, wanted)
+            return losses.si_sdr_loss(heard.flatten(2), wanted.flatten(2))
         return self.spectra(heard.flatten(0, 2), wanted.flatten(0, 2))
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss to minimise, of varied pieces."""
         # of the seed and the step alone, so that a resumed run draws what it would have drawn
         rng = np.random.default_rng([torch.initial_seed() % 2**32, self.global_step])
-        sources = source_separation_data.cut(batch["stems"], self.settings.piece_samples, rng)
-        if self.settings.augment is not None:
-            sources = source_separation_data.vary(sources, rng, self.settings.augment)
+        sources, given = batch["stems"], self.settings.augmentation
+        if given is not None:
+            sources = stem_batches.vary(sources, self.settings.piece_samples, rng, given)
         asked = None
         if self.settings.model.kind == "film":
             numbers = rng.integers(0, len(self.stems), len(sources))
@@ -248,65 +245,21 @@ def build(settings: SeparationConfig, *, seed: int = 0) -> SeparationSystem:
 
 def batches(
     settings: SeparationConfig, tracks: Mapping[str, Sequence[SongTrack]], *, seed: int = 0
-) -> source_separation_data.SongData:
+) -> stem_batches.SongData:
     """Return pieces of the training side, shuffled, and of the validation side, in order."""
-    return source_separation_data.SongData(
+    n, given = settings.piece_samples, settings.augmentation
+    return stem_batches.SongData(
         tracks,
-        settings.piece_samples,
-        settings.training.batch_size,
+        n,
+        n,
+        spare=0 if given is None else given.spare(n, n),
+        batch_size=settings.training.batch_size,
         seed=seed,
         num_workers=settings.training.num_workers,
     )
 
 
-def separate(system: SeparationSystem, audio: NDArray[np.floating]) -> Stems:
-    """Return the stems of audio of any length, at the system's rate.
-
-    Windows of 10 s overlap; of each the ends are left out, where the network lacks what comes
-    before or after, and one fades into the next.
-
-    Parameters
-    ----------
-    system
-        What separates.
-    audio
-        (samples,) or (channels, samples) with 1 or 2 channels.
-
-    Returns
-    -------
-    ndarray, shape (stems, channels, samples)
-        In the order of ``system.stems``, with as many channels as the audio.
-    """
-    audio = np.atleast_2d(np.asarray(audio, dtype=np.float32))
-    if audio.ndim != 2 or len(audio) not in (1, 2) or not audio.shape[1]:
-        raise DataError(
-            "audio to separate",
-            got=f"shape {audio.shape}",
-            expected="(samples,) or (channels, samples) with 1 or 2 channels",
-            hint="put channels first",
-        )
-    n_samples, context, step = audio.shape[1], system.context_samples, system.step_samples
-    size = -(-max(round(system.window_s * system.sample_rate), 6 * context) // step) * step
-    hop = size - 3 * context  # a context at both ends, and one to fade in
-    found = np.zeros((len(system.stems), *audio.shape), dtype=np.float32)
-    rising = ((np.arange(context) + 0.5) / context).astype(np.float32)
-    for start in range(0, max(n_samples - 3 * context, 1), hop):
-        said = system.separate(audio[:, start : start + size])
-        is_last = start + size >= n_samples
-        if start:
-            said = said[..., context:]
-            said[..., :context] *= rising
-        if not is_last:
-            said = said[..., : said.shape[-1] - context]
-            said[..., -context:] *= 1 - rising
-        begin = start + (context if start else 0)
-        found[..., begin : begin + said.shape[-1]] += said
-        if is_last:
-            break
-    return found
-
-
-predict = separate
+predict = streams.separate_whole
 
 
 # ---- scores ------------------------------------------------------------------------------------
@@ -316,7 +269,7 @@ def evaluate(system: SeparationSystem, tracks: Mapping[str, Sequence[SongTrack]]
     """Return the scores of the test side; see :func:`dl101.evaluation.stems.score`."""
     found = stems.score(
         tracks["test"],
-        lambda track: separate(system, track.mixture),
+        lambda track: predict(system, track.mixture),
         system.sample_rate,
         system.stems,
     )

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from dl101.errors import ConfigError, ShapeError
-from dl101.evaluation.separation import si_sdr
-from dl101.nn.losses import si_sdr_loss
 from dl101.nn.spectral_separation import FiLM, SpectralConfig, SpectralSeparator, UNet
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/parameter_counts.json").read_text())
@@ -151,32 +148,3 @@ def test_wrong_settings_and_shapes_are_named():
     net = separator("unet", "mask", 1)
     with pytest.raises(ShapeError, match=r"\(2, 2, 33, 26\).*\(batch, 1, bins, frames\)"):
         net(torch.zeros(2, 2, 33, 26, dtype=torch.complex64))
-
-
-# ---- the loss ----------------------------------------------------------------------------------
-
-
-def test_the_loss_is_the_negative_ratio():
-    rng = np.random.default_rng(0)
-    reference, noise = rng.standard_normal((2, 3, 200))
-    estimate = 0.3 * reference + 0.1 * noise
-    expected = -np.mean([si_sdr(e, r) for e, r in zip(estimate, reference, strict=True)])
-    found = si_sdr_loss(torch.tensor(estimate), torch.tensor(reference))
-    assert float(found) == pytest.approx(expected, abs=1e-3)
-    assert float(si_sdr_loss(torch.tensor(reference), torch.tensor(reference))) == pytest.approx(
-        -60
-    )
-
-
-def test_silence_has_no_ratio_and_no_gradient():
-    reference = torch.randn(2, 100)
-    reference[1] = 0.0
-    estimate = torch.randn(2, 100, requires_grad=True)
-    loss = si_sdr_loss(estimate, reference)
-    torch.testing.assert_close(loss, si_sdr_loss(estimate[:1], reference[:1]))
-    loss.backward()
-    assert estimate.grad[0].abs().max() > 0 and not estimate.grad[1].any()
-    nothing = torch.zeros(2, 100, requires_grad=True)
-    si_sdr_loss(nothing, torch.randn(2, 100)).backward()
-    assert nothing.grad.isfinite().all()
-    assert float(si_sdr_loss(estimate.detach(), torch.zeros(2, 100))) == 0.0

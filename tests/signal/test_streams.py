@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from dl101.errors import ConfigError
+from dl101.errors import ConfigError, DataError
 from dl101.signal import streams
 
 
@@ -138,3 +138,13 @@ def test_a_stream_is_resampled_as_the_whole(rates, n_samples):
     expected = scipy.signal.resample_poly(audio, rates[1], rates[0], axis=1)
     assert found.dtype == np.float32 and found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_a_sound_in_memory_is_separated_as_its_stream():
+    audio = np.random.default_rng(0).standard_normal((2, 5000)).astype(np.float32)
+    found = streams.separate_whole(Smoother(10), audio)
+    np.testing.assert_array_equal(found, joined(streams.separate(Smoother(10), [audio])))
+    assert streams.separate_whole(Smoother(10), audio[0].tolist()).shape == (2, 1, 5000)
+    for wrong in (np.zeros((3, 100)), np.zeros((2, 0)), np.zeros((1, 2, 50))):
+        with pytest.raises(DataError, match="put channels first"):
+            streams.separate_whole(Smoother(10), wrong)

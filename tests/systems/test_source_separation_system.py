@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from dl101.data import pair, pyjama, source
-from dl101.data.embedded.export import CorpusFiles
 from dl101.data.songs import STEMS, SongTrack
-from dl101.errors import ConfigError, DataError
+from dl101.errors import ConfigError
 from dl101.evaluation import separation
-from dl101.systems import source_separation, source_separation_data
-from dl101.systems.source_separation_data import RemixConfig
+from dl101.systems import source_separation
 from dl101.training import protocol, shipped
+from tests.data.stem_songs import song_files
 
 pytestmark = pytest.mark.slow
 
@@ -101,66 +99,7 @@ def test_wrong_settings_are_named():
         settings_with("stems=[guitar]")
 
 
-# ---- batches -----------------------------------------------------------------------------------
-
-
-def test_pieces_cover_a_song_and_pad_its_end():
-    track = song("train", 0)
-    pieces = source_separation_data.Pieces([track], 5000)
-    assert len(pieces) == 2 and pieces[0]["stems"].shape == (4, 1, 5000)
-    np.testing.assert_array_equal(pieces[1]["stems"], track.stems[..., 5000:10000])
-    (short,) = source_separation_data.Pieces([track], 50_000)
-    assert not short["stems"][..., 12_000:].any() and short["stems"][..., :12_000].any()
-
-
-def labelled(n_batch: int, n_channels: int = 2, n_samples: int = 5) -> torch.Tensor:
-    """Stems whose values say where they come from."""
-    number = torch.arange(n_batch * 4 * n_channels, dtype=torch.float32) + 1
-    return number.view(n_batch, 4, n_channels, 1).expand(-1, -1, -1, n_samples).contiguous()
-
-
-def test_nothing_is_varied_when_nothing_is_asked():
-    still = RemixConfig(gain_db=0.0, swap=0.0, remix=0.0)
-    stems = labelled(6)
-    assert torch.equal(source_separation_data.vary(stems, np.random.default_rng(0), still), stems)
-
-
-def test_remixing_moves_stems_among_songs_and_keeps_what_they_are():
-    stems, only = labelled(8), RemixConfig(gain_db=0.0, swap=0.0, remix=1.0)
-    found = source_separation_data.vary(stems, np.random.default_rng(0), only)
-    orders = []
-    for row in range(4):  # each a permutation of its own row, all its channels together
-        order = [int((stems[:, row, 0, 0] == value).nonzero()) for value in found[:, row, 0, 0]]
-        assert sorted(order) == list(range(8))
-        assert torch.equal(found[:, row], stems[order, row])
-        orders.append(order)
-    assert len({tuple(order) for order in orders}) == 4
-    again = source_separation_data.vary(stems, np.random.default_rng(0), only)
-    assert torch.equal(found, again)
-
-
-def test_gains_and_sides_are_drawn_for_each_stem():
-    stems = labelled(64)
-    louder = RemixConfig(gain_db=6.0, swap=0.0, remix=0.0)
-    gain = source_separation_data.vary(stems, np.random.default_rng(0), louder) / stems
-    assert torch.allclose(gain, gain[:, :, :1, :1].expand_as(gain))
-    in_db = 20 * torch.log10(gain[:, :, 0, 0])
-    assert in_db.abs().max() <= 6.001 and in_db.std() > 2 and len(in_db.unique()) > 200
-    turned = RemixConfig(gain_db=0.0, swap=0.5, remix=0.0)
-    found = source_separation_data.vary(stems, np.random.default_rng(0), turned)
-    swapped = (found == stems.flip(2)).all(dim=(2, 3))
-    assert ((found == stems).all(dim=(2, 3)) ^ swapped).all()
-    assert 0.3 < swapped.float().mean() < 0.7 and 0 < swapped[:, 0].float().mean() < 1
-    mono = source_separation_data.vary(labelled(4, 1), np.random.default_rng(0), turned)
-    assert torch.equal(mono, labelled(4, 1))
-
-
-def test_a_cut_begins_anywhere_with_all_stems_together():
-    line = torch.arange(100.0).expand(32, 4, 2, 100)
-    found = source_separation_data.cut(line, 20, np.random.default_rng(0))
-    assert found.shape == (32, 4, 2, 20)
-    assert torch.equal(found, found[:, :1, :1].expand_as(found))
-    assert len(found[:, 0, 0, 0].unique()) > 15 and found.max() <= 99
+# ---- loss --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["unet", "film"])
@@ -182,9 +121,6 @@ def test_the_network_hears_the_sum_of_what_it_is_to_find(kind, monkeypatch):
         torch.testing.assert_close(seen[0], wanted[0].sum(1))
     else:  # the one that was asked for
         assert wanted[0].shape == (4, 1, 2, settings.piece_samples)
-
-
-# ---- loss --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("kind", "output", "loss"), CELLS)
@@ -229,7 +165,7 @@ def test_any_length_and_both_numbers_of_channels(n_channels, shape):
     system = source_separation.build(settings_with(f"n_channels={n_channels}"))
     system.train()
     audio = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    found = source_separation.separate(system, audio)
+    found = source_separation.predict(system, audio)
     assert found.shape == (4, *np.atleast_2d(audio).shape) and found.dtype == np.float32
     assert np.isfinite(found).all() and not system.training
 
@@ -243,31 +179,24 @@ def test_windows_add_up_to_the_whole(n_samples, monkeypatch):
         [share * spectrum, (1 - share) * spectrum], dim=1
     )
     audio = np.random.default_rng(0).standard_normal((2, n_samples)).astype(np.float32)
-    found = source_separation.separate(system, audio)
+    found = source_separation.predict(system, audio)
     np.testing.assert_allclose(found.sum(axis=0), audio, atol=1e-4)
     np.testing.assert_allclose(found, system.separate(audio), atol=1e-4)
     if n_samples > 40_000:
         longest = []
         inner = system.separate
         monkeypatch.setattr(system, "separate", lambda x: longest.append(x.shape[-1]) or inner(x))
-        source_separation.separate(system, audio)
+        source_separation.predict(system, audio)
         assert max(longest) <= 40_064 and len(longest) > 1
 
 
 def test_a_mono_network_hears_each_side_by_itself():
     system = source_separation.build(settings_with())
     audio = np.random.default_rng(0).standard_normal((2, 3000)).astype(np.float32)
-    both = source_separation.separate(system, audio)
+    both = source_separation.predict(system, audio)
     for side in range(2):
-        alone = source_separation.separate(system, audio[side])
+        alone = source_separation.predict(system, audio[side])
         np.testing.assert_allclose(both[:, side], alone[:, 0], atol=1e-5)
-
-
-def test_what_is_no_audio_is_refused():
-    system = source_separation.build(settings_with())
-    for wrong in (np.zeros((3, 100)), np.zeros((2, 0)), np.zeros((1, 2, 50))):
-        with pytest.raises(DataError, match="put channels first"):
-            source_separation.separate(system, wrong)
 
 
 # ---- training and scores -----------------------------------------------------------------------
@@ -275,7 +204,7 @@ def test_what_is_no_audio_is_refused():
 
 @pytest.mark.parametrize(
     "changes",
-    [(), ("model.kind=film", "augment=null"), ("model.kind=recurrent", "loss=si-sdr")],
+    [(), ("model.kind=film", "augmentation=null"), ("model.kind=recurrent", "loss=si-sdr")],
 )
 def test_training_scores_and_loading_go_end_to_end(tracks, tmp_path, changes):
     settings = settings_with(*changes)
@@ -325,71 +254,17 @@ def test_answers_without_learning_lie_between_the_mixture_and_the_bounds(tracks)
 # ---- data --------------------------------------------------------------------------------------
 
 
-def test_the_corpus_of_songs_is_read(tmp_path):
-    settings = source_separation.load_config(
-        settings=["data.n_tracks=6", "n_channels=2", "sample_rate=8000"]
-    )
-    sides = source_separation.load_tracks(settings, progress=False)
-    songs = [song for side in sides.values() for song in side]
-    assert len(songs) == 6 and all(sides.values())
-    assert {track.stems.shape for track in songs} == {(4, 2, 80_000)}
-    assert all(track.key.endswith(f"-{track.side}.wav") for track in songs)
-    with pytest.raises(ConfigError, match="one of stems"):
-        source_separation.load_tracks(
-            source_separation.load_config(settings=["data.dataset=chorales"]), progress=False
-        )
-
-
-def written(tmp_path, n_songs: int = 12, *, leave_out: str = "", rate: int = 44_100) -> CorpusFiles:
-    """Files of MUSDB18's form: five stereo tracks a song, the sides by its folder and its list."""
-    files = CorpusFiles(tmp_path / "audio.hdf5", tmp_path / "annotations.pyjama")
-    rng, entries = np.random.default_rng(0), []
-    with pair.replacing_pair(files.audio, files.annotations) as (store, temporary):
-        for i in range(n_songs):
-            side = ("train", "train", "validation", "test")[i % 4]
-            stems = 0.1 * rng.standard_normal((4, 2, 3000)).astype(np.float32)
-            sounds = {"mixture": stems.sum(axis=0) + 1e-3, **dict(zip(STEMS, stems, strict=True))}
-            for role, sound in sounds.items():
-                if role == leave_out:
-                    continue
-                mixture = role == "mixture"
-                key = f"Artist - Song {i}.wav" if mixture else f"Artist - Song {i}-{role}.wav"
-                store.append(key, sound, rate)
-                fields = {"split": side, "role": "mixture" if mixture else "stem"}
-                fields |= {} if mixture else {"stem": role}
-                atoms = {name: (pyjama.Atom(value),) for name, value in fields.items()}
-                entries.append(pyjama.Entry(key, len(entries), atoms))
-        collection = pyjama.Collection(tuple(entries), audio_identity=store.identity)
-        pyjama.write(temporary, collection, in_place=True)
-    return files
-
-
 def test_musdb18_goes_the_same_way(tmp_path, monkeypatch):
-    files = written(tmp_path)
-    monkeypatch.setattr(source, "locate", lambda *_, **__: files)
-    settings = source_separation.load_config(
-        scale="full",
-        settings=[
-            "data.patch_frames=3",
-            "training={max_epochs: 1, batch_size: 2}",
-            "model.widths=[4, 4]",
-        ],
-    )
+    song_files(tmp_path, monkeypatch)
+    few = ["data.patch_frames=3", "training={max_epochs: 1, batch_size: 2}"]
+    settings = source_separation.load_config(scale="full", settings=[*few, "model.widths=[4, 4]"])
     sides = source_separation.load_tracks(settings, progress=False)
-    assert {side: len(songs) for side, songs in sides.items()} == {
-        "train": 6, "validation": 3, "test": 3
-    }  # fmt: skip
     run = protocol.run(source_separation, settings, tmp_path / "run", tracks=sides, progress=False)
     assert np.isfinite(run.evaluation.mean["si_sdr_db_vocals"])
     assert "si_sdr_db_drums" not in run.evaluation.mean
-    fewer = source_separation.load_config(scale="full", settings=["data.n_tracks=6"])
-    sides = source_separation.load_tracks(fewer, progress=False)
-    keys = [track.key for side in sides.values() for track in side]
-    assert sorted(keys) == sorted(f"Artist - Song {i}.wav" for i in (0, 2, 4, 6, 8, 11))
 
 
-def test_a_missing_stem_is_named(tmp_path, monkeypatch):
-    files = written(tmp_path, 4, leave_out="bass", rate=16_000)
-    monkeypatch.setattr(source, "locate", lambda *_, **__: files)
-    with pytest.raises(DataError, match="no stem bass"):
-        source_separation.load_tracks(source_separation.load_config(), progress=False)
+def test_a_corpus_without_stems_is_refused():
+    settings = source_separation.load_config(settings=["data.dataset=chorales"])
+    with pytest.raises(ConfigError, match="one of stems"):
+        source_separation.load_tracks(settings, progress=False)

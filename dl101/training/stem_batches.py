@@ -1,9 +1,9 @@
-"""Songs as stems to learn separation from: loaded, cut into pieces, varied, put into batches.
+"""Pieces of songs to learn separation from: cut, varied stem by stem, put into batches.
 
-Conventions: stems are (stems, channels, samples) float32 in the order of :data:`STEMS`, batches of
-them (batch, stems, channels, samples). There is no array of mixtures: a mixture is always the sum
-of its stems, so whatever happens to a stem has happened to the mixture. (In MUSDB18, whose streams
-were compressed one by one, the published mixture is not quite that sum, and is not used.)
+Conventions: stems are (stems, channels, samples) float32 in the order of
+:data:`dl101.data.songs.STEMS`, batches of them (batch, stems, channels, samples). There is no array
+of mixtures: a mixture is always the sum of its stems, so whatever happens to a stem has happened to
+the mixture.
 """
 
 from __future__ import annotations
@@ -19,130 +19,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from dl101.config import NotNegative, PositiveInterval, Probability, Settings
-from dl101.data import pair, source, splits
-from dl101.data.audiostore import AudioStore
-from dl101.data.cache import cache_dir, fingerprint, replacing
-from dl101.data.embedded import export
-from dl101.errors import DataError
-from dl101.progress import progress as show_progress
-from dl101.signal import streams, vocoder
+from dl101.data.songs import SongTrack
+from dl101.signal import vocoder
 from dl101.training.batches import EpochShuffle
 from dl101.units import db_to_amplitude
-
-STEMS = ("vocals", "drums", "bass", "other")
-
-
-@dataclass(frozen=True, eq=False)
-class SongTrack:
-    """One song.
-
-    Attributes
-    ----------
-    key
-        The ``filepath`` of its mixture.
-    side
-        ``"train"``, ``"validation"`` or ``"test"``.
-    stems
-        (stems, channels, samples) float32, in memory or mapped from a file.
-    """
-
-    key: str
-    side: str
-    stems: NDArray[np.float32]
-
-    @property
-    def mixture(self) -> NDArray[np.float32]:
-        """Return the sum of the stems, (channels, samples)."""
-        return self.stems.sum(axis=0, dtype=np.float32)
-
-
-def load_songs(
-    data: source.DataConfig,
-    sample_rate: int,
-    n_channels: int,
-    *,
-    accept_restricted: bool = False,
-    progress: bool = True,
-) -> list[SongTrack]:
-    """Return the songs of a corpus or a dataset that has stems.
-
-    Those of a dataset, which may be larger than memory, are written once at the rate asked for and
-    mapped from there.
-
-    Raises
-    ------
-    DataError
-        If a song lacks a stem.
-    """
-    files = source.locate(
-        data, fields=("stem",), accept_restricted=accept_restricted, progress=progress
-    )
-    with pair.opened(files.audio, files.annotations) as (entries, store):
-        found = list(entries)
-        embedded = data.dataset in export.CORPORA
-        sides = (
-            {entry.filepath: entry.first("split") for entry in found}
-            if embedded
-            else splits.safe_split(data.dataset, found, seed=data.seed)
-        )
-        mixtures = [e.filepath for e in found if e.first("role") == "mixture"]
-        mixtures = [key for key in mixtures if key in sides]
-        if not embedded and data.n_tracks is not None:
-            mixtures = _some(mixtures, sides, data.n_tracks)
-        songs = []
-        for key in show_progress(mixtures, f"reading {data.dataset}", enabled=progress):
-            if embedded:
-                stems = _stems(store, key, sample_rate, n_channels)
-            else:
-                stems = _mapped(store, key, sample_rate, n_channels)
-            songs.append(SongTrack(key, sides[key], stems))
-    return songs
-
-
-def _some(keys: Sequence[str], sides: Mapping[str, str], n_tracks: int) -> list[str]:
-    """Return ``n_tracks`` songs or less, from all over each side in its share, at least one."""
-    chosen = []
-    for side in splits.SIDES:
-        members = [key for key in keys if sides[key] == side]
-        share = max(1, n_tracks * len(members) // len(keys))
-        places = np.linspace(0, len(members) - 1, min(share, len(members))).astype(int)
-        chosen += [members[place] for place in places]
-    return chosen
-
-
-def _stems(store: AudioStore, key: str, sample_rate: int, n_channels: int) -> NDArray[np.float32]:
-    """Return (stems, channels, samples) of a song."""
-    names = [f"{key.removesuffix('.wav')}-{stem}.wav" for stem in STEMS]
-    missing = [name for name in names if name not in store]
-    if missing:
-        raise DataError(
-            f"song {key}",
-            got=f"no {missing[0]}",
-            expected=f"the stems {', '.join(STEMS)}",
-            hint="use a dataset of songs and their stems: stems, musdb18",
-        )
-    stems = []
-    for name in names:
-        samples, rate = store.read(name, mono=n_channels == 1)
-        samples = np.atleast_2d(samples)
-        samples = np.broadcast_to(samples, (n_channels, samples.shape[1]))
-        stems.append(np.concatenate(list(streams.resample([samples], rate, sample_rate)), axis=1))
-    shortest = min(stem.shape[1] for stem in stems)
-    return np.stack([stem[:, :shortest] for stem in stems])
-
-
-def _mapped(store: AudioStore, key: str, sample_rate: int, n_channels: int) -> NDArray[np.float32]:
-    """Return the stems of a song from a file of the cache, written at first use."""
-    info = store.info(key)
-    what = [store.identity or str(store.path), key, info.n_samples, sample_rate, n_channels, STEMS]
-    path = cache_dir("stems") / f"{fingerprint(what)}.npy"
-    if not path.exists():
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, _stems(store, key, sample_rate, n_channels), allow_pickle=False)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-# ---- pieces ------------------------------------------------------------------------------------
 
 
 class Pieces(Dataset):
@@ -240,7 +120,7 @@ class SongData(L.LightningDataModule):
 
 
 @dataclass(frozen=True)
-class StemAugmentationConfig(Settings):
+class RemixConfig(Settings):
     """How training pieces are varied, stem by stem, after Uhlich and others (ICASSP 2017).
 
     Attributes
@@ -268,9 +148,7 @@ class StemAugmentationConfig(Settings):
         return int(np.ceil(n_input / min(self.stretch[0], 1.0))) - n_input + n_output
 
 
-def vary(
-    stems: Tensor, n_samples: int, rng: np.random.Generator, config: StemAugmentationConfig
-) -> Tensor:
+def vary(stems: Tensor, n_samples: int, rng: np.random.Generator, config: RemixConfig) -> Tensor:
     """Return stems of ``n_samples`` from elsewhere in their pieces, changed one by one.
 
     Parameters
@@ -304,9 +182,7 @@ def vary(
     return torch.where(swapped, stems.flip(2), stems) if n_channels > 1 else stems
 
 
-def _moved(
-    piece: Tensor, n_samples: int, rng: np.random.Generator, config: StemAugmentationConfig
-) -> Tensor:
+def _moved(piece: Tensor, n_samples: int, rng: np.random.Generator, config: RemixConfig) -> Tensor:
     """Return a part of one piece, (stems, channels, n_samples), at another pitch and tempo."""
     low, high = config.stretch
     stretch = float(np.exp(rng.uniform(np.log(low), np.log(high))))
