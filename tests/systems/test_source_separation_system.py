@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from dl101 import cli
 from dl101.data.songs import STEMS, SongTrack
 from dl101.errors import ConfigError
-from dl101.evaluation import separation
+from dl101.evaluation import results, separation
 from dl101.systems import source_separation
 from dl101.training import protocol, shipped
 from tests.data.stem_songs import song_files
@@ -268,3 +271,30 @@ def test_a_corpus_without_stems_is_refused():
     settings = source_separation.load_config(settings=["data.dataset=chorales"])
     with pytest.raises(ConfigError, match="one of stems"):
         source_separation.load_tracks(settings, progress=False)
+
+
+# ---- the network that ships --------------------------------------------------------------------
+
+
+def test_the_command_takes_the_network_that_ships(tmp_path, capsys):
+    recording = tmp_path / "song.wav"
+    sound = np.concatenate([song("test", i, n_channels=2).mixture for i in range(2)], axis=1).T
+    soundfile.write(recording, sound, 22_050)
+    assert cli.main(["separate", str(recording), "-o", str(tmp_path / "out")]) == 0
+    names = [Path(name) for name in capsys.readouterr().out.split()]
+    assert [name.name for name in names] == [f"song-{stem}.wav" for stem in STEMS]
+    for name in names:
+        made, rate = soundfile.read(name)
+        assert rate == 22_050 and made.shape == sound.shape and np.isfinite(made).all()
+
+
+def test_the_network_that_ships_is_better_than_no_learning():
+    """Of methods that know no truth, on songs that neither saw."""
+    records = {r.variant: r for r in results.load(results.find("source_separation"))}
+    found = shipped.load("source_separation")
+    record = records[found.settings.variant]
+    assert found.record["metrics"] == record.metrics
+    for name in ("mixture", "hpss", "repet"):
+        assert record.metrics["si_sdr_db"] > records[name].metrics["si_sdr_db"] + 2
+    for stem in STEMS:
+        assert record.metrics[f"gain_db_{stem}"] > 3
