@@ -172,7 +172,7 @@ RESIDUAL = Function(
     },
     differs="In a hidden case, value {at[1]} of result {at[0]} (0: codes, 1: vector) should be "
     "{right:g} and is {got:g}.",
-    praise="Each stage halves the work of the next: this is how one network serves many bitrates.",
+    praise="Each stage takes a part of what is left: this is how one network serves many bitrates.",
 )
 
 # ---- 3: a ratio that does not hear the volume knob ----------------------------------------------
