@@ -16,6 +16,7 @@ from dl101.errors import ConfigError, did_you_mean
 
 A4_HZ = 440.0
 A4_MIDI = 69.0
+NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 MEL_FORMULAS = ("slaney", "htk")
 # Slaney: 15 mel to 1 kHz, and from there 27 mel for each factor of 6.4.
 _CORNER_HZ = 1000.0
@@ -38,6 +39,12 @@ def hz_to_midi(frequency_hz: ArrayLike) -> NDArray[np.float64]:
 def midi_to_hz(pitch_midi: ArrayLike) -> NDArray[np.float64]:
     """Return frequencies in Hz of continuous MIDI numbers; NaN stays NaN."""
     return A4_HZ * 2.0 ** ((np.asarray(pitch_midi, dtype=np.float64) - A4_MIDI) / 12.0)
+
+
+def note_name(pitch_midi: float) -> str:
+    """Return the name of the nearest note: 60 is C4, 69 is A4."""
+    octave, step = divmod(round(pitch_midi), 12)
+    return f"{NOTE_NAMES[step]}{octave - 1}"
 
 
 def note_to_midi(name: str) -> int:

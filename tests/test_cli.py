@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import soundfile
 
 from dl101 import cli
 from dl101.data.embedded import export
+from dl101.evaluation.generation import heard_midi
 
 
 def test_corpora_are_listed_with_what_one_must_know(capsys):
@@ -72,3 +75,35 @@ def test_impossible_wishes_are_answered(words, answer, tmp_path, capsys, monkeyp
     assert cli.main(words) == 1
     said = capsys.readouterr().err
     assert said.startswith("dl101: ") and answer in said
+
+
+@pytest.mark.parametrize("system", ["autoregressive", "flow"])
+def test_a_note_is_generated_as_asked_and_the_same_each_time(system, tmp_path, capsys):
+    words = ["generate", "--system", system, "--pitch", "A3", "--instrument", "guitar"]
+    for name in ("one.wav", "two.wav"):
+        assert cli.main([*words, "--seconds", "2", "-o", str(tmp_path / name)]) == 0
+    assert "2.00 s" in capsys.readouterr().out
+    (one, rate), (two, _) = (soundfile.read(tmp_path / name) for name in ("one.wav", "two.wav"))
+    assert one.shape == (2 * rate,) and np.array_equal(one, two)
+    assert 0.01 < np.abs(one).max() <= 1.0
+    assert heard_midi(one, rate) == pytest.approx(57, abs=1 / 3)
+
+
+@pytest.mark.parametrize("system", ["autoregressive", "flow"])
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        (["--pitch", "H3"], "write A3, C#4 or Bb2"),
+        (["--pitch", "A33"], "did you mean 'A3'?"),
+        (["--pitch", "C9"], "(C9)"),
+        (["--instrument", "gitar"], "did you mean 'guitar'?"),
+        (["--seconds", "0"], "a number above 0"),
+        (["--seconds", "nan"], "a number above 0"),
+        (["--network", "nowhere"], "expected one of"),
+    ],
+)
+def test_a_note_that_cannot_be_is_refused_in_words(system, wish, said, tmp_path, capsys):
+    out = tmp_path / "out.wav"
+    assert cli.main(["generate", "--system", system, *wish, "-o", str(out)]) == 1
+    assert said in capsys.readouterr().err
+    assert not out.exists()

@@ -314,6 +314,7 @@ def test_names_of_notes_mean_what_librosa_means():
     names = [f"{a}{step}{k}" for a in "CDEFGABa" for step in ("", "#", "b") for k in range(-1, 10)]
     wanted = [int(librosa.note_to_midi(name)) for name in names]
     assert [units.note_to_midi(name) for name in names] == wanted
+    assert [units.note_to_midi(units.note_name(midi)) for midi in range(128)] == [*range(128)]
 
 
 @pytest.mark.parametrize(

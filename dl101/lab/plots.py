@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from dl101.errors import DataError
 from dl101.evaluation.results import Record
 from dl101.signal.feature import Feature
-from dl101.units import hz_to_midi
+from dl101.units import hz_to_midi, note_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,6 @@ LINES = (  # colour and line style of the curves of one plot
     (PALETTE["ink"], ":"),
     (PALETTE["fourth"], "-"),
 )
-NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
 def use_style() -> None:
@@ -69,12 +68,6 @@ def use_style() -> None:
     import matplotlib
 
     matplotlib.rcParams.update(STYLE)
-
-
-def note_name(pitch_midi: float) -> str:
-    """Return the name of the nearest note: 60 is C4, 69 is A4."""
-    octave, step = divmod(round(pitch_midi), 12)
-    return f"{NOTE_NAMES[step]}{octave - 1}"
 
 
 def pianoroll(

@@ -1,4 +1,4 @@
-"""Convolutional encoder and decoder of a neural codec, in the manner of SoundStream and EnCodec.
+"""Convolutional encoder and decoder of a neural codec, after SoundStream [1]_ and EnCodec [2]_.
 
 Conventions: audio is (batch, time) in [-1, 1] at the codec's sample rate; latents are (batch,
 channel, frame), one frame for each :attr:`ConvConfig.hop_samples` samples; codes are (batch, stage,

@@ -1,4 +1,4 @@
-"""Networks that tell recorded sounds from decoded ones, in the manner of EnCodec's.
+"""Networks that tell recorded sounds from decoded ones, after EnCodec's [1]_.
 
 Conventions: audio is (batch, time). A discriminator gives scores, (batch, 1, bin, frame), one for
 each neighbourhood of its spectrogram, and what its layers gave before them.

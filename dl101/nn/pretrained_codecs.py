@@ -1,4 +1,4 @@
-"""Published codecs behind the interface of ours: EnCodec and Music2Latent.
+"""Published codecs behind the interface of ours: EnCodec [1]_ and Music2Latent [2]_.
 
 Both are optional (``pip install encodec``, ``pip install music2latent``) and heavy; nothing else of
 dl101 needs them. The code is the authors' own, the weights are read here, because both packages

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -25,6 +26,7 @@ from dl101.errors import DataError, did_you_mean
 from dl101.nn.codec import Codec
 from dl101.progress import progress as show_progress
 from dl101.training.batches import EpochShuffle
+from dl101.units import note_name
 
 FAMILIES = tuple(FAMILIES_OF_NOTES)
 LOWEST_MIDI, HIGHEST_MIDI = 21, 108  # the keys of a piano
@@ -68,10 +70,11 @@ def conditions_of(pitch_midi: float | None, family: str | None) -> tuple[int, in
     DataError
         If the pitch is on no key of a piano, or there is no such family.
     """
-    if pitch_midi is not None and not LOWEST_MIDI <= round(pitch_midi) <= HIGHEST_MIDI:
+    if pitch_midi is not None and not LOWEST_MIDI - 0.5 <= pitch_midi <= HIGHEST_MIDI + 0.5:
+        name = note_name(pitch_midi) if math.isfinite(pitch_midi) else "no note"
         raise DataError(
             "pitch of a note",
-            got=f"MIDI {pitch_midi:g}",
+            got=f"MIDI {pitch_midi:g} ({name})",
             expected=f"{LOWEST_MIDI} (A0) to {HIGHEST_MIDI} (C8)",
             hint=f"move it by {12 if pitch_midi < LOWEST_MIDI else -12} or more",
         )

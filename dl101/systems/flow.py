@@ -59,6 +59,14 @@ N_KNOWN = 480  # training notes among which a copied one is looked for
 NEAR = 1 / 3  # of a semitone: a pitch that is obeyed
 
 
+class LatentCodec(shipped.Network):
+    """A network that ships, a file of one, or ``music2latent:FILE``."""
+
+    def allows(self, value: str) -> bool:
+        """Return whether there is such a network, or it is a published one."""
+        return value.partition(":")[0] == "music2latent" or super().allows(value)
+
+
 @dataclass(frozen=True)
 class SamplerConfig(Settings):
     """How sounds are made from noise.
@@ -120,7 +128,7 @@ class FlowConfig(Settings):
 
     scale: Literal["lab", "full"] = "lab"
     data: DataConfig = field(default_factory=lambda: DataConfig(dataset="notes", patch_frames=63))
-    codec: Annotated[str, shipped.Network()] = "codec_vae"
+    codec: Annotated[str, LatentCodec()] = "codec_vae"
     latents: Count = 32
     network: UNetConfig = field(default_factory=UNetConfig)
     vector: Annotated[int, Range(at_least=0, at_most=4096)] = 48

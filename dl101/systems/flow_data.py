@@ -10,6 +10,7 @@ has instruments that are heard nowhere else and serves other chapters.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ from dl101.nn.flow_unet import NoteCondition
 from dl101.training import shipped
 from dl101.training.batches import EpochShuffle
 from dl101.training.protocol import Evaluation
+from dl101.units import note_name
 
 FAMILIES = tuple(corpus.FAMILIES)
 ATTACK_S, RELEASE_S = (
@@ -229,14 +231,20 @@ def numbers_of(
                 hint=did_you_mean(family, FAMILIES),
             )
         low, high = (int(end) for end in known[FAMILIES.index(family)])
+        if low > high:
+            raise ConfigError(
+                "instrument",
+                got=family,
+                expected="another family, this network has heard no note of it",
+                hint="use guitar",
+            )
         if not low <= pitch <= high:
+            name = note_name(pitch) if math.isfinite(pitch) else "no note"
             raise ConfigError(
                 f"pitch of a {family}",
-                got=f"MIDI {pitch:g}",
-                expected=f"from {low} to {high}, which this network has heard of it"
-                if low <= high
-                else "another family, this network has heard no note of it",
-                hint=f"use {low if pitch < low else high}" if low <= high else "use guitar",
+                got=f"MIDI {pitch:g} ({name})",
+                expected=f"from {low} ({note_name(low)}) to {high} ({note_name(high)}), as heard",
+                hint=f"use {note_name(low if pitch < low else high)}",
             )
     pitch = torch.tensor([float(p) for p in pitches_midi], device=known.device)
     numbers = [FAMILIES.index(family) for family in families]

@@ -57,7 +57,10 @@ class Network:
 
     def allows(self, value: str) -> bool:
         """Return whether there is such a network."""
-        return value in names() or (bool(value) and existing(value).is_file())
+        try:
+            return value in names() or existing(value).is_file()
+        except (OSError, ValueError):  # a name too long, or with a NUL
+            return False
 
     def known(self) -> list[str]:
         """Return the networks that ship."""

@@ -233,7 +233,7 @@ def test_the_clock_of_a_long_note_keeps_attack_and_release():
     ("change", "error", "words"),
     [
         ({"families": ["gitar"]}, ConfigError, "did you mean 'guitar'"),
-        ({"pitches_midi": [80]}, ConfigError, "from 50 to 60.*use 60"),
+        ({"pitches_midi": [80]}, ConfigError, r"from 50 \(D3\) to 60 \(C4\).*use C4"),
         ({"families": ["organ"]}, ConfigError, "heard no note"),
         ({"pitches_midi": [52, 53]}, DataError, "one family for each pitch"),
         ({"pitches_midi": [], "families": []}, DataError, "at least one"),

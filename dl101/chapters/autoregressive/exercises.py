@@ -84,6 +84,8 @@ ATTENTION = Function(
         "The products are divided by the width itself; its square root is asked.": (
             _attention(scale=lambda n: float(n))
         ),
+        "The products are divided by the root of the number of positions; that of channels is "
+        "asked.": _attention(products=lambda q, k: q @ k.T * (q.shape[1] / len(q)) ** 0.5),
         "The softmax runs over the queries. Each query shares its attention among the keys: the "
         "last axis.": (_attention(axis=0)),
         "Hidden positions get the logit 0, which is no small number: exp(0) = 1. Minus infinity "
@@ -93,7 +95,7 @@ ATTENTION = Function(
         "Queries and keys have changed places.": _attention(products=lambda q, k: k @ q.T),
     },
     differs="Of a sequence of {0.shape[0]}, value {at} should be {right:.3f} and is {got:.3f}.",
-    praise="One line of mask is all that makes a Transformer a language model.",
+    praise="So one pass trains all positions at once, and none sees its own answer.",
 )
 
 # ---- 2: one sequence, and where it begins -------------------------------------------------------
@@ -127,6 +129,16 @@ def _codes(seed: int, n_stages: int, n_frames: int, n_codes: int) -> tuple[NDArr
     codes = np.random.default_rng(seed).integers(0, n_codes, (n_stages, n_frames))
     codes[0, 0] = 0  # a note may well begin with code 0
     return codes, n_codes
+
+
+def _raised_from_one(codes: NDArray, n_codes: int) -> NDArray:
+    return codes + n_codes * np.arange(1, len(codes) + 1)[:, None]
+
+
+def _by_sight(codes: NDArray, n_codes: int) -> tuple:
+    inputs, targets, _ = _prepared()(codes, n_codes)
+    start = int(targets.max()) + 1
+    return np.concatenate([[start], inputs[1:]]), targets, start + 1
 
 
 SEQUENCE = Function(
@@ -179,10 +191,20 @@ SEQUENCE = Function(
         "before the next frame.": _prepared(by_frame=False),
         "All stages share their numbers: code 5 of the first stage and code 5 of the second mean "
         "something else. Raise the codes of stage k by k times n_codes.": (
-            _prepared(raised=lambda codes, n: codes)
+            _prepared(raised=lambda codes, n: codes),
+            _prepared(raised=lambda codes, n: codes, start=lambda k, n: n, rows=lambda k, n: n + 1),
         ),
+        "The start token depends on the largest code of this note: in another note it is a code. "
+        "Count it from the number of stages and n_codes.": _by_sight,
         "Stages are raised from one on: the first keeps its numbers, k counts from 0.": (
-            _prepared(raised=lambda codes, n: codes + n * np.arange(1, len(codes) + 1)[:, None])
+            _prepared(raised=_raised_from_one),
+            _prepared(raised=_raised_from_one, start=lambda k, n: 0),
+            _prepared(raised=_raised_from_one, start=lambda k, n: 0, rows=lambda k, n: (k + 1) * n),
+            _prepared(
+                raised=_raised_from_one,
+                start=lambda k, n: (k + 1) * n,
+                rows=lambda k, n: (k + 1) * n + 1,
+            ),
         ),
     },
     differs="With {0.shape[0]} stages, {0.shape[1]} frames and {1} codes, the value at {at} should "
@@ -241,6 +263,10 @@ DELAY = Function(
         "The stages are read in the other order: the first is told at once, the last one last.": (
             _undone(start=lambda k, n: n - 1 - k)
         ),
+        "Stage k is read from step k + 1 on. k is counted from 0: the first stage has no delay.": (
+            _undone(start=lambda k, n: k + 1),
+            _undone(start=lambda k, n: k + 1, n_frames=lambda k, steps: steps - k),
+        ),
         "There are too many frames: the last steps of the first stage are empty.": (
             _undone(n_frames=lambda k, steps: steps)
         ),
@@ -262,17 +288,17 @@ def _drawn_from(
     kept: Callable[[NDArray, float], NDArray] = lambda before, p: before < p,
     again: bool = True,
     first: bool = False,
-    ordered: bool = True,
+    order: Callable[[NDArray], NDArray] = lambda p: np.argsort(-p),
     back: bool = True,
 ) -> Callable[..., NDArray]:
     """Return the right function (the defaults) or one that draws from others."""
 
     def nucleus(p: NDArray, top_p: float) -> NDArray:
-        order = np.argsort(-p) if ordered else np.arange(p.size)
-        before = np.cumsum(p[order]) - p[order]
+        at = order(p)
+        before = np.cumsum(p[at]) - p[at]
         inside = np.zeros(p.size, bool)
-        inside[order] = kept(before, top_p) if kept.__code__.co_argcount == 2 else kept(
-            before, top_p, p[order]
+        inside[at] = kept(before, top_p) if kept.__code__.co_argcount == 2 else kept(
+            before, top_p, p[at]
         )  # fmt: skip
         return inside
 
@@ -333,7 +359,10 @@ NUCLEUS = Function(
         "reaches top_p.": _drawn_from(first=True),
         "What is kept does not sum to 1 any more: divide by its sum.": _drawn_from(again=False),
         "The tokens were not put in order: the nucleus begins with the most probable one.": (
-            _drawn_from(ordered=False)
+            _drawn_from(order=lambda p: np.arange(p.size))
+        ),
+        "The nucleus begins with the least probable token: the order is upside down.": (
+            _drawn_from(order=np.argsort)
         ),
         "The probabilities come back in the order of their size. Each belongs to the place of its "
         "token.": _drawn_from(back=False),

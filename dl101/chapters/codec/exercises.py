@@ -20,13 +20,14 @@ def _budget(
     frames: Callable[[float], int] = math.ceil,
     per_byte: float = 8.0,
     rate_of: Callable[[float, float], float] = lambda frame_rate, bits: frame_rate * bits,
+    frames_per_s: Callable[[float], float] = lambda frame_rate: frame_rate,
 ) -> Callable[..., tuple]:
     """Return the right function (the defaults) or one that misreads what is counted."""
 
     def budget(
         sample_rate: int, strides: Sequence[int], codebooks: Sequence[int], n_samples: int
     ) -> tuple:
-        frame_rate = sample_rate / hop(strides)
+        frame_rate = frames_per_s(sample_rate / hop(strides))
         each = bits(codebooks)
         n_frames = frames(n_samples / hop(strides))
         return frame_rate, rate_of(frame_rate, each), n_frames * each / per_byte
@@ -48,6 +49,7 @@ BUDGET = Function(
         (24000, (2, 4, 5, 8), (1024,) * 2, 24001),
         (44100, (4, 7), (64, 16, 8), 1000),
         (8000, (10, 16), (4096,), 37),
+        (22050, (2, 4, 8), (1024, 512), 6400),
     ],
     returns="three numbers: frames a second, bits a second, bytes of the whole sound",
     mistakes={
@@ -62,12 +64,18 @@ BUDGET = Function(
         "Only one stage is counted. A frame has a code from every stage, and their bits add up.": (
             _budget(bits=lambda sizes: math.log2(sizes[0]))
         ),
+        "All stages are counted like the first. The codebooks may have different sizes: add up the "
+        "bits of each.": _budget(bits=lambda sizes: len(sizes) * math.log2(sizes[0])),
         "log2 of the sum is not the sum of log2: a frame's codes are separate choices, so their "
         "numbers of possibilities multiply.": _budget(bits=lambda sizes: math.log2(sum(sizes))),
         "Frames that are only begun are left out. The encoder pads the end of a sound: round up.": (
             _budget(frames=math.floor),
             _budget(frames=round),
         ),
+        "A sound that fills its last frame gets one frame too many: round up, and a whole number "
+        "stays as it is.": _budget(frames=lambda n: math.floor(n) + 1),
+        "The frames a second are rounded. 22050 samples in hops of 64 are 344.53 frames: a rate "
+        "may be a fraction.": (_budget(frames_per_s=math.floor), _budget(frames_per_s=round)),
         "The bytes come from a fraction of a frame. The encoder makes whole frames: round up.": (
             _budget(frames=lambda n: n)
         ),
@@ -92,6 +100,7 @@ def _residual(
         np.argmin(((book - rest) ** 2).sum(axis=1))
     ),
     summed: bool = True,
+    give_rest: bool = False,
 ) -> Callable[..., tuple]:
     """Return the right function (the defaults) or one that misreads the stages."""
 
@@ -102,7 +111,7 @@ def _residual(
             word = book[codes[-1]]
             rest = left(x, rest, word)
             total = total + word if summed else word
-        return np.array(codes), total
+        return np.array(codes), rest if give_rest else total
 
     return residual_codes
 
@@ -140,6 +149,12 @@ RESIDUAL = Function(
         "What is left over is the residual minus the codeword; you added it.": (
             _residual(left=lambda x, rest, word: rest + word)
         ),
+        "The next stage gets the codeword. It should get what the codeword leaves over.": (
+            _residual(left=lambda x, rest, word: word)
+        ),
+        "The vector is what is left over in the end. Decoded is the sum of the codewords.": (
+            _residual(give_rest=True)
+        ),
         "What is left over has the wrong sign: codeword minus residual.": (
             _residual(left=lambda x, rest, word: word - rest)
         ),
@@ -157,7 +172,7 @@ RESIDUAL = Function(
     },
     differs="In a hidden case, value {at[1]} of result {at[0]} (0: codes, 1: vector) should be "
     "{right:g} and is {got:g}.",
-    praise="Each stage halves the work of the next: this is how one network serves many bitrates.",
+    praise="Each stage takes a part of what is left: this is how one network serves many bitrates.",
 )
 
 # ---- 3: a ratio that does not hear the volume knob ----------------------------------------------
@@ -170,15 +185,18 @@ def _si_sdr(
     turned: bool = False,
     over: Callable[[NDArray, NDArray, NDArray], NDArray] = lambda e, r, target: e - target,
     power: Callable[[NDArray], float] = lambda x: np.dot(x, x),
+    kept: Callable[[NDArray, NDArray], NDArray] = lambda r, target: target,
+    in_db: bool = True,
 ) -> Callable[..., float]:
     """Return the right function (the defaults) or one that misreads the ratio."""
 
-    def ratio(estimate: NDArray, reference: NDArray) -> float:
+    def ratio_db(estimate: NDArray, reference: NDArray) -> float:
         target = scale(estimate, reference) * reference
-        db = factor * np.log10(power(target) / power(over(estimate, reference, target)))
+        ratio = power(kept(reference, target)) / power(over(estimate, reference, target))
+        db = factor * np.log10(ratio) if in_db else ratio
         return -db if turned else db
 
-    return ratio
+    return ratio_db
 
 
 def _decoded(seed: int, gain: float, noise: float, n: int = 200) -> tuple[NDArray, NDArray]:
@@ -216,6 +234,10 @@ SCALE = Function(
         ),
         "The distortion is the estimate minus the *scaled* reference; you took the reference as it "
         "is.": _si_sdr(over=lambda e, r, target: e - r),
+        "Above the line stands the reference as it is; it must be the scaled one, as below.": (
+            _si_sdr(kept=lambda r, target: r)
+        ),
+        "The ratio is not in decibels yet: 10 times its logarithm.": _si_sdr(in_db=False),
         "The ratio is one of powers: 10 times the logarithm, not 20.": _si_sdr(factor=20.0),
         "The ratio is upside down: a good decoder has a high one.": _si_sdr(turned=True),
         "The logarithm is the natural one; decibels have base 10.": (

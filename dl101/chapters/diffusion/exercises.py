@@ -117,6 +117,7 @@ def _standardised(
     axes: tuple[int, ...] | None = (0, 2),
     scale: Callable[[NDArray], NDArray] = lambda deviation: deviation,
     centre: bool = True,
+    less: int = 0,
     swapped: bool = False,
 ) -> Callable[[NDArray, NDArray], Pair]:
     """Return an answer from its choices; ``of`` says whose statistics each side is given."""
@@ -125,7 +126,7 @@ def _standardised(
         found = []
         for side, known in zip((train, validation), of(train, validation), strict=True):
             mean = known.mean(axis=axes, keepdims=True) if centre else 0.0
-            found.append((side - mean) / scale(known.std(axis=axes, keepdims=True)))
+            found.append((side - mean) / scale(known.std(axis=axes, ddof=less, keepdims=True)))
         return (found[1], found[0]) if swapped else (found[0], found[1])
 
     return standardised
@@ -188,6 +189,8 @@ MEASURE = Function(
         "You divide by the variance; asked is the deviation, its square root.": (
             _standardised(scale=np.square)
         ),
+        "Your deviation divides by n - 1, as torch's std does; take the root of the mean square, "
+        "as NumPy's std does.": _standardised(less=1),
         "The deviation is multiplied; divide by it.": _standardised(scale=np.reciprocal),
         "The mean is subtracted, but nothing is divided by the deviation.": (
             _standardised(scale=np.ones_like)
@@ -258,8 +261,8 @@ HEUN = Function(
     cases=_flows,
     returns="an array like z",
     mistakes={
-        "The second velocity is the first one again: ask the network anew, where the trial step "
-        "ends. As it is, this is Euler's method at twice the price.": (
+        "The second velocity is missing, or it is the first one again: ask the network anew, where "
+        "the trial step ends. As it is, this is Euler's method.": (
             _heun(second=lambda v, x, t, s, k: k)
         ),
         "The second velocity is taken where the step starts, at the later time only. Move x first: "
