@@ -51,7 +51,8 @@ class WaveUNetConfig(Settings):
     upsampling
         ``"linear"``: interpolation. ``"learned"``: between two neighbours a weighted mean, with one
         weight for each channel (model M5). ``"transposed"``: a transposed convolution with three
-        taps, of which (1/2, 1, 1/2) would be the interpolation.
+        taps, of which (1/2, 1, 1/2) would be the interpolation; others may let a pattern
+        be heard that comes again every two samples [3]_.
     difference
         The last stem is what the others leave of the mixture.
     """
