@@ -68,5 +68,5 @@ def test_fewer_songs_of_a_dataset_are_of_all_sides(tmp_path, monkeypatch):
 
 def test_a_song_without_a_stem_is_named(tmp_path, monkeypatch):
     song_files(tmp_path, monkeypatch, leave_out=("Artist 2 - Song-bass.wav",))
-    with pytest.raises(DataError, match="Artist 2 - Song.*no stem bass"):
+    with pytest.raises(DataError, match=r"Artist 2 - Song.*no stem bass"):
         load_songs(DataConfig("musdb18"), 44_100, 2, progress=False)

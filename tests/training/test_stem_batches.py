@@ -96,4 +96,5 @@ def test_remixing_draws_an_order_for_each_stem_and_chances_are_those_given():
     swapped = (varied(swap=0.5) == stems.flip(2)).all(dim=(2, 3))
     flipped = (varied(flip=0.5) == -stems).all(dim=(2, 3))
     for share in (moved, swapped, flipped):
-        assert 0.3 < share.float().mean() < 0.7 and 0 < share[:, 0].float().mean() < 1
+        assert 0.3 < share.float().mean() < 0.7
+        assert (share.any(dim=1) & ~share.all(dim=1)).any()  # each stem by itself
