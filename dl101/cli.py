@@ -134,6 +134,17 @@ def _parser() -> argparse.ArgumentParser:
     chords.add_argument("--network", default="chords", help="its name, or a file of weights")
     chords.set_defaults(run=_chords)
 
+    separate = commands.add_parser("separate", help="take a recording apart into its stems")
+    separate.add_argument("file", type=Path, help="WAV, FLAC, MP3 or OGG, mono or stereo")
+    separate.add_argument(
+        "-o", "--output", type=Path, required=True, help="folder for a WAV file of each stem"
+    )
+    separate.add_argument("--residual", action="store_true", help="and one of what is left")
+    separate.add_argument(
+        "--network", default="source_separation", help="its name, or a file of weights"
+    )
+    separate.set_defaults(run=_separate)
+
     generate = commands.add_parser("generate", help="make a note that nobody played")
     generate.add_argument("--system", choices=("autoregressive", "flow"), default="flow")
     generate.add_argument("--pitch", default="A3", help="for example A3, C#4 or Bb2 (default: A3)")
@@ -410,6 +421,26 @@ def _chords(options: argparse.Namespace) -> None:
             path.with_suffix(".jams"), found, title=title, duration_s=duration_s
         )
         print(f"written: {path.with_suffix('.lab')}, {path.with_suffix('.jams')}")
+
+
+def _separate(options: argparse.Namespace) -> None:
+    from dl101.data import audiofile, stem_files
+    from dl101.training import shipped
+
+    with audiofile.opened(options.file):
+        pass  # what cannot be read is found before a network is loaded
+    system = shipped.load(options.network).system
+    if not hasattr(system, "separate"):
+        raise ConfigError(
+            "dl101 separate --network",
+            got=f"{options.network}, which separates nothing",
+            expected="a network trained to separate",
+            hint="leave it out to get the one that ships",
+        )
+    for path in stem_files.separate_file(
+        system, options.file, options.output, residual=options.residual
+    ):
+        print(path)
 
 
 def _generate(options: argparse.Namespace) -> None:

@@ -8,16 +8,23 @@ libsndfile by these rules, block by block: memory follows what is there, not wha
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dl101.data import containers
 from dl101.data.cache import existing
-from dl101.errors import DataError
+from dl101.errors import DataError, Dl101Error
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 RATES = f"whole hertz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
@@ -29,6 +36,7 @@ _BLOCK_VALUES = 2**18
 _UNKNOWN_LENGTH = 2**62  # libsndfile then says 2**63 - 1
 _MPEG_FRAME = 1152  # samples; some encoders count the header as a frame
 _MPEG_MARGIN = 4 * _MPEG_FRAME  # what encoders add at both ends, and decoders leave out
+_OF_DECODERS = (TypeError, ValueError, RuntimeError, EOFError, OSError)
 _FORMATS = "a readable WAV, FLAC, OGG or MP3 file"
 
 
@@ -51,6 +59,14 @@ def read_audio(
     """
     path = existing(path)
     what = f"audio file {path.name}"
+    with _file_of(path, what) as file:
+        mono, file_rate = decode(file, what, max_duration_s=max_duration_s)
+    return resample(mono, file_rate, sample_rate)
+
+
+@contextmanager
+def _file_of(path: Path, what: str) -> Iterator[BinaryIO]:
+    """Open a file for reading bytes, or say why not."""
     if not path.is_file():
         raise DataError(
             what,
@@ -59,12 +75,12 @@ def read_audio(
             hint="check the path",
         )
     try:
-        with path.open("rb") as file:
-            mono, file_rate = decode(file, what, max_duration_s=max_duration_s)
+        file = path.open("rb")
     except OSError as error:
         hint = "check the file's permissions"
         raise DataError(what, got=str(error), expected=_FORMATS, hint=hint) from error
-    return resample(mono, file_rate, sample_rate)
+    with file:
+        yield file
 
 
 def read_recording(
@@ -113,26 +129,100 @@ def decode(file: BinaryIO, what: str, *, max_duration_s: float) -> tuple[NDArray
     UserWarning
         If the channels cancel each other; the loudest of them is returned then.
     """
-    import soundfile
-
-    try:
+    with _refusing(what):
         mono, energies, rate = _decode(file, what, max_duration_s, None)
         if _cancel(mono, energies):
             _notice(what)
             mono, _, rate = _decode(file, what, max_duration_s, int(np.argmax(energies)))
-    except (soundfile.SoundFileError, TypeError, ValueError, RuntimeError, EOFError) as error:
-        if isinstance(error, DataError):
+    return mono, rate
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An audio file that is read block by block.
+
+    Attributes
+    ----------
+    sample_rate
+        In Hz.
+    n_channels
+        How many there are.
+    n_samples
+        Length that the file declares, in samples; None where it does not say.
+    blocks
+        Yields (channels, samples) float32 in order; each block is checked as it is read.
+    """
+
+    sample_rate: int
+    n_channels: int
+    n_samples: int | None
+    blocks: Iterator[NDArray[np.float32]]
+
+    @property
+    def n_blocks(self) -> int | None:
+        """How many blocks there will be, as far as is known."""
+        return self.n_samples and -(-self.n_samples * self.n_channels // _BLOCK_VALUES)
+
+
+@contextmanager
+def opened(path: Path | str, *, max_duration_s: float = math.inf) -> Iterator[Recording]:
+    """Open an audio file of any length, to be read block by block by the rules of :func:`decode`.
+
+    Raises
+    ------
+    DataError
+        If there is no such file or :func:`decode` would refuse it: what can be known from its
+        header at once, what only its samples tell when they are reached.
+    """
+    path = existing(path)
+    what = f"audio file {path.name}"
+    with _file_of(path, what) as file, ExitStack() as stack:
+        with _refusing(what):
+            sound = stack.enter_context(_sound(file, what, max_duration_s))
+        yield replace(sound, blocks=_refused(sound.blocks, what))
+
+
+def _refused(blocks: Iterator[NDArray], what: str) -> Iterator[NDArray]:
+    with _refusing(what):
+        yield from blocks
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Turn what decoders raise into our error."""
+    import soundfile
+
+    try:
+        yield
+    except (
+        soundfile.SoundFileError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        EOFError,
+        OSError,
+    ) as error:
+        if isinstance(error, Dl101Error):
             raise
         got = getattr(error, "error_string", str(error))  # without the name of our handle
         hint = "check that it is audio and complete, or convert it to WAV"
         raise DataError(what, got=got, expected=_FORMATS, hint=hint) from error
-    return mono, rate
 
 
 def _decode(
     file: BinaryIO, what: str, max_duration_s: float, channel: int | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], int]:
     """Return one channel (None: the mean), the energy of each channel, and the rate."""
+    with _sound(file, what, max_duration_s) as sound:
+        blocks, energies = [], np.zeros(sound.n_channels)
+        for block in sound.blocks:
+            energies += np.einsum("ct,ct->c", block, block, dtype=np.float64)
+            blocks.append(block.mean(axis=0) if channel is None else block[channel].copy())
+        return np.concatenate(blocks), energies, sound.sample_rate
+
+
+@contextmanager
+def _sound(file: BinaryIO, what: str, max_duration_s: float) -> Iterator[Recording]:
     import soundfile
 
     file.seek(0)
@@ -147,7 +237,7 @@ def _decode(
                 expected=RATES,
                 hint="export the file again: its header is damaged",
             )
-        n_most = int(max_duration_s * rate)
+        n_most = max_duration_s * rate
         declared = None if sound.frames >= _UNKNOWN_LENGTH else sound.frames
         n_coded = None
         place = file.tell()
@@ -166,15 +256,19 @@ def _decode(
                 _ends_early(what, f"a file that lacks {missing} bytes of its samples")
         file.seek(place)
         _check_length(max(declared or 0, n_coded or 0), n_most, rate, what)
-        blocks, n_samples = [], 0
-        energies = np.zeros(sound.channels)
-        n_block = max(1, _BLOCK_VALUES // sound.channels)
-        while len(block := sound.read(n_block, dtype="float32", always_2d=True)):
-            check_samples(block.T, rate, what, start=n_samples)
-            n_samples += len(block)
-            _check_length(n_samples, n_most, rate, what)
-            energies += np.einsum("tc,tc->c", block, block, dtype=np.float64)
-            blocks.append(block.mean(axis=1) if channel is None else block[:, channel].copy())
+        blocks = _blocks(sound, what, rate, n_most, n_coded, declared)
+        yield Recording(rate, sound.channels, declared, blocks)
+
+
+def _blocks(
+    sound: SoundFile, what: str, rate: int, n_most: float, n_coded: int | None, declared: int | None
+) -> Iterator[NDArray[np.float32]]:
+    n_samples, n_block = 0, max(1, _BLOCK_VALUES // sound.channels)
+    while len(block := sound.read(n_block, dtype="float32", always_2d=True)):
+        check_samples(block.T, rate, what, start=n_samples)
+        n_samples += len(block)
+        _check_length(n_samples, n_most, rate, what)
+        yield block.T
     if not n_samples:
         raise DataError(
             what, got="no samples", expected="finite samples", hint="export the file again"
@@ -189,7 +283,6 @@ def _decode(
             expected="an MP3 file that is decoded whole",
             hint="convert the file to WAV: its header does not tell its length, or a wrong one",
         )
-    return np.concatenate(blocks), energies, rate
 
 
 def _mpeg_length(
@@ -213,7 +306,7 @@ def _ends_early(what: str, got: str) -> None:
     )
 
 
-def _check_length(n_samples: int, n_most: int, rate: int, what: str) -> None:
+def _check_length(n_samples: int, n_most: float, rate: int, what: str) -> None:
     if n_samples > n_most:
         raise DataError(
             what,

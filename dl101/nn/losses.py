@@ -124,6 +124,33 @@ class MultiResolutionSTFT(nn.Module):
         return total / len(self.windows)
 
 
+def si_sdr_loss(estimate: Tensor, reference: Tensor, *, silent_db: float = -80.0) -> Tensor:
+    r"""Return the mean of the negative SI-SDR in dB, over the references that are not silent.
+
+    With :math:`\alpha = \langle \hat s, s \rangle / \lVert s \rVert^2`, minus the ratio of
+    :math:`\lVert \alpha s \rVert^2` and :math:`\lVert \alpha s - \hat s \rVert^2` (Le Roux and
+    others, 2019). A millionth of the target's energy is added to both, so that a perfect estimate
+    has 60 dB and a gradient. What is silent has no ratio, so a network learns nothing there, not
+    even to be silent.
+
+    Parameters
+    ----------
+    estimate, reference
+        (..., samples) of one shape; each row has a ratio of its own.
+    silent_db
+        RMS re full scale below which a reference doesn't count. If none does, the loss is 0.
+    """
+    energy = reference.square().sum(-1, keepdim=True)
+    heard = energy[..., 0] > 10 ** (silent_db / 10) * reference.shape[-1]
+    scale = (estimate * reference).sum(-1, keepdim=True) / energy.clamp_min(1e-12)
+    target = scale * reference
+    wanted = target.square().sum(-1)
+    unwanted = (target - estimate).square().sum(-1)
+    least = 1e-6 * wanted.detach() + 1e-12
+    ratio_db = 10.0 * torch.log10((wanted + least) / (unwanted + least))
+    return -(ratio_db * heard).sum() / heard.sum().clamp_min(1)
+
+
 # ---- adversarial: each argument is a list with one entry for each discriminator -----------------
 
 

@@ -9,12 +9,14 @@ import scipy.signal
 import torch
 
 from dl101.errors import ConfigError
+from dl101.evaluation.separation import si_sdr
 from dl101.nn.losses import (
     MultiResolutionSTFT,
     feature_matching,
     hinge_discriminator,
     hinge_generator,
     masked_binary_cross_entropy,
+    si_sdr_loss,
 )
 
 
@@ -115,3 +117,37 @@ def test_feature_matching_is_relative_and_moves_only_what_is_made():
     assert loss.item() == pytest.approx((2.0 / 2.0 + 0.0) / 2)
     loss.backward()
     assert real[0][0].grad is None and fake[0][0].grad is not None
+
+
+def test_the_si_sdr_loss_is_the_metric_with_its_sign_turned():
+    rng = np.random.default_rng(0)
+    reference, noise = rng.standard_normal((2, 3, 200))
+    estimate = 0.3 * reference + 0.1 * noise
+    expected = -np.mean([si_sdr(e, r) for e, r in zip(estimate, reference, strict=True)])
+    found = si_sdr_loss(torch.tensor(estimate), torch.tensor(reference))
+    louder = si_sdr_loss(torch.tensor(5 * estimate), torch.tensor(reference))
+    assert float(louder) == pytest.approx(float(found), abs=1e-9)
+    assert float(found) == pytest.approx(expected, abs=1e-3)
+    assert float(si_sdr_loss(torch.tensor(reference), torch.tensor(reference))) == pytest.approx(
+        -60
+    )
+
+
+def test_a_silent_reference_does_not_count_and_slopes_are_finite():
+    reference = torch.randn(2, 100)
+    reference[1] = 0.0
+    estimate = torch.randn(2, 100, requires_grad=True)
+    loss = si_sdr_loss(estimate, reference)
+    torch.testing.assert_close(loss, si_sdr_loss(estimate[:1], reference[:1]))
+    loss.backward()
+    assert estimate.grad[0].abs().max() > 0 and not estimate.grad[1].any()
+    nothing = torch.zeros(2, 100, requires_grad=True)
+    si_sdr_loss(nothing, torch.randn(2, 100)).backward()
+    assert nothing.grad.isfinite().all()
+    assert float(si_sdr_loss(estimate.detach(), torch.zeros(2, 100))) == 0.0
+    soft = 1e-3 * reference[:1]
+    assert float(si_sdr_loss(soft + 0.1 * torch.randn(1, 100), soft, silent_db=-50.0)) == 0.0
+    for said in (reference.clone(), 5 * reference):
+        said.requires_grad_()
+        si_sdr_loss(said, reference).backward()
+        assert said.grad.isfinite().all()
