@@ -13,6 +13,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -104,8 +105,7 @@ class PeriodDiscriminator(nn.Module):
         self.period = period
         widths = [1, *(channels * 2**k for k in range(n_layers))]
         self.layers = nn.ModuleList(
-            nn.Conv2d(a, b, (5, 1), (3, 1), padding=(2, 0))
-            for a, b in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(a, b, (5, 1), (3, 1), padding=(2, 0)) for a, b in pairwise(widths)
         )
         self.last = nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0))
 
@@ -124,7 +124,7 @@ class ScaleDiscriminator(nn.Module):
         self.divisor = divisor
         widths = [channels * 2**k for k in range(n_layers + 1)]
         layers = [nn.Conv1d(1, channels, 15, padding=7)]
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in pairwise(widths):
             layers.append(nn.Conv1d(a, b, 41, 4, padding=20, groups=max(1, a // 4)))
         self.layers = nn.ModuleList(layers)
         self.last = nn.Conv1d(widths[-1], 1, 3, padding=1)

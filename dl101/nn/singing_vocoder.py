@@ -319,6 +319,17 @@ class SourceFilter(nn.Module):
         return voice, noise
 
 
+def f0_loss(estimate_hz: Tensor, f0_hz: Tensor) -> Tensor:
+    """Return the mean absolute difference of logarithms over voiced frames; 0 if none is voiced.
+
+    A ratio counts the same for a bass and a soprano; what has no pitch asks for none.
+    """
+    voiced = torch.isfinite(f0_hz)
+    wanted = torch.where(voiced, f0_hz, torch.ones_like(f0_hz))
+    error = (torch.log(estimate_hz) - torch.log(wanted)).abs() * voiced
+    return error.sum() / voiced.sum().clamp_min(1)
+
+
 def first_tables(n_tables: int, n_samples: int, n_partials: int = 32) -> Tensor:
     """Return (n_tables, n_samples): a sine, and sums of harmonics at levels of their own.
 

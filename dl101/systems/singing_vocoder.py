@@ -10,8 +10,8 @@ what :class:`dl101.training.protocol.SystemModule` lists.
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,18 +24,10 @@ from torch import Tensor
 from torch.func import functional_call
 
 from dl101 import config
-from dl101.config import (
-    Count,
-    HopSamples,
-    NotEmpty,
-    NotNegative,
-    SampleRate,
-    Seed,
-    Settings,
-)
+from dl101.config import Count, HopSamples, NotEmpty, NotNegative, SampleRate, Seed, Settings
 from dl101.data.source import DataConfig
 from dl101.errors import ConfigError
-from dl101.evaluation import vocoder as judge
+from dl101.evaluation import singing as judge
 from dl101.evaluation.generation import frechet_distance
 from dl101.nn import losses
 from dl101.nn.discriminators import Discriminators, PeriodDiscriminator, ScaleDiscriminator
@@ -46,6 +38,7 @@ from dl101.nn.singing_vocoder import (
     GeneratorConfig,
     SourceFilter,
     SynthesisConfig,
+    f0_loss,
 )
 from dl101.nn.spectra import LogMel
 from dl101.signal.mel import expand, log_mel, mel_filters, power_from_mel
@@ -277,17 +270,6 @@ class VocoderSystem(fit.System):
         return cheated, losses.hinge_discriminator(real, fake)
 
 
-def f0_loss(estimate_hz: Tensor, f0_hz: Tensor) -> Tensor:
-    """Return the mean absolute difference of logarithms over voiced frames; 0 if none is voiced.
-
-    A ratio counts the same for a bass and a soprano; what has no pitch asks for none.
-    """
-    voiced = torch.isfinite(f0_hz)
-    wanted = torch.where(voiced, f0_hz, torch.ones_like(f0_hz))
-    error = (torch.log(estimate_hz) - torch.log(wanted)).abs() * voiced
-    return error.sum() / voiced.sum().clamp_min(1)
-
-
 def build(settings: VocoderConfig, *, seed: int = 0) -> VocoderSystem:
     """Return an untrained system whose initial weights depend on ``seed`` alone."""
     L.seed_everything(config.checked(Seed, seed, "seed"), workers=True, verbose=False)
@@ -359,23 +341,15 @@ def invert(settings: VocoderConfig, audio: Sound, *, n_iterations: int = 32) -> 
     return found.audio.astype(np.float32)
 
 
-def real_time_factor(make: Callable[[Sound], Sound], audio: Sound, sample_rate: int) -> float:
-    """Return seconds of work on one thread of the CPU for a second of sound: the median of three.
-
-    What is timed begins with a sound, so it includes the mel spectrogram.
-    """
-    threads = torch.get_num_threads()
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch work on one thread of the CPU, so that times can be compared."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        make(audio[:sample_rate])
-        spent_s = []
-        for _ in range(3):
-            start = time.perf_counter()
-            make(audio)
-            spent_s.append(time.perf_counter() - start)
+        yield
     finally:
-        torch.set_num_threads(threads)
-    return float(np.median(spent_s)) / (len(audio) / sample_rate)
+        torch.set_num_threads(before)
 
 
 def _evaluation(
@@ -405,7 +379,8 @@ def _evaluation(
             found.append(made)
     overall = {f"recorded_{name}": x for name, x in Evaluation(recorded).mean.items()}
     overall["frechet"] = frechet_distance(judge.timbre(wanted, rate), judge.timbre(found, rate))
-    overall["real_time_factor"] = real_time_factor(make, wanted[0], rate)
+    with one_thread():
+        overall["real_time_factor"] = judge.real_time_factor(make, wanted[0], rate)
     return Evaluation(sung, {}, overall)
 
 
@@ -413,7 +388,7 @@ def evaluate(system: VocoderSystem, tracks: Mapping[str, Sequence[VoiceTrack]]) 
     """Return the scores of the test side; sounds are made on the CPU.
 
     ``msstft`` is :class:`dl101.nn.losses.MultiResolutionSTFT` on the windows of the loss; the
-    others are those of :mod:`dl101.evaluation.vocoder` and :func:`real_time_factor`.
+    others are those of :mod:`dl101.evaluation.singing`; ``real_time_factor`` is of one thread.
     """
     on_cpu = copy.deepcopy(system).cpu()
     return _evaluation(system.settings, tracks["test"], lambda audio: predict(on_cpu, audio))

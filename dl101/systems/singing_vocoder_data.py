@@ -17,7 +17,7 @@ from dl101.data.audiofile import resample
 from dl101.data.embedded import export
 from dl101.data.pyjama import Entry
 from dl101.data.sounds import at_level
-from dl101.evaluation.vocoder import TRACKED_HZ
+from dl101.evaluation.singing import TRACKED_HZ
 from dl101.progress import progress as show_progress
 from dl101.training.batches import EpochShuffle
 from dl101.units import db_to_amplitude, midi_to_hz
@@ -82,9 +82,7 @@ def load_voices(
     return tracks
 
 
-def f0_of(
-    entry: Entry, audio: NDArray, sample_rate: int, hop_samples: int
-) -> NDArray[np.float32]:
+def f0_of(entry: Entry, audio: NDArray, sample_rate: int, hop_samples: int) -> NDArray[np.float32]:
     """Return the fundamental of each frame in Hz: as annotated, or by pYIN."""
     n_frames = 1 + len(audio) // hop_samples
     if "f0" not in entry.fields:

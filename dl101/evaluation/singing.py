@@ -7,7 +7,8 @@ spectra are :class:`dl101.nn.losses.MultiResolutionSTFT`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,3 +131,17 @@ def timbre(sounds: Sequence[NDArray], sample_rate: int) -> NDArray[np.float64]:
             coefficients = mfcc(feature.values[0], N_MFCC)
             rows.append(np.concatenate([coefficients.mean(axis=-1), coefficients.std(axis=-1)]))
     return np.array(rows, dtype=np.float64)
+
+
+def real_time_factor(make: Callable[[NDArray], NDArray], audio: NDArray, sample_rate: int) -> float:
+    """Return seconds of work for a second of sound: the median of three; below 1 is fast enough.
+
+    What is timed begins with a sound, so it includes the mel spectrogram.
+    """
+    make(audio[:sample_rate])
+    spent_s = []
+    for _ in range(3):
+        start = time.perf_counter()
+        make(audio)
+        spent_s.append(time.perf_counter() - start)
+    return float(np.median(spent_s)) * sample_rate / len(audio)
