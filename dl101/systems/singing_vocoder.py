@@ -9,7 +9,6 @@ what :class:`dl101.training.protocol.SystemModule` lists.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -321,20 +320,14 @@ def predict(system: VocoderSystem, audio: Sound, *, seed: int = 0) -> Sound:
 
 def invert(settings: VocoderConfig, audio: Sound, *, n_iterations: int = 32) -> Sound:
     """Return what Griffin-Lim makes of the mel spectrogram of a sound: no learning."""
-    heard = log_mel(
-        audio,
-        settings.sample_rate,
-        n_bands=settings.n_bands,
-        window_samples=settings.window_samples,
-        hop_samples=settings.hop_samples,
-    )
-    filters = mel_filters(
-        settings.sample_rate, n_bands=settings.n_bands, window_samples=settings.window_samples
-    )
+    rate, hop = settings.sample_rate, settings.hop_samples
+    bands = {"n_bands": settings.n_bands, "window_samples": settings.window_samples}
+    heard = log_mel(audio, rate, hop_samples=hop, **bands)
+    filters = mel_filters(rate, **bands)
     magnitude = np.sqrt(power_from_mel(expand(heard.values[0], MEL_STRENGTH), filters))
     found = griffin_lim(
         magnitude.astype(np.float32),
-        hop_samples=settings.hop_samples,
+        hop_samples=hop,
         n_samples=len(audio),
         n_iterations=n_iterations,
     )
@@ -390,7 +383,8 @@ def evaluate(system: VocoderSystem, tracks: Mapping[str, Sequence[VoiceTrack]]) 
     ``msstft`` is :class:`dl101.nn.losses.MultiResolutionSTFT` on the windows of the loss; the
     others are those of :mod:`dl101.evaluation.singing`; ``real_time_factor`` is of one thread.
     """
-    on_cpu = copy.deepcopy(system).cpu()
+    on_cpu = VocoderSystem(system.settings)
+    on_cpu.load_state_dict({name: value.cpu() for name, value in system.state_dict().items()})
     return _evaluation(system.settings, tracks["test"], lambda audio: predict(on_cpu, audio))
 
 
