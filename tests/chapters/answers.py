@@ -21,13 +21,13 @@ from torch.distributions import Normal, kl_divergence
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
 from dl101.evaluation import generation, listening, separation
-from dl101.nn import code_patterns, flow, sampling
+from dl101.nn import code_patterns, flow, sampling, synthesis
 from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
 from dl101.signal import augment, mel, stft, tuning
 from dl101.signal.feature import Feature
 from dl101.targets import PitchAxis, from_notes
-from dl101.units import midi_to_hz
+from dl101.units import hz_to_midi, midi_to_hz
 
 RIGHT: dict[str, tuple[Callable, ...]] = {}
 WRONG: dict[str, Mapping[str, Callable]] = {}
@@ -1261,5 +1261,48 @@ WRONG |= {
     "diffusion.4": {
         "should be": lambda told, plain, weight: told + plain,
         "Return an array": lambda told, plain, weight: "told",
+    },
+}
+
+
+# ---- singing vocoder ---------------------------------------------------------------------------
+
+
+def filtered_by_cosines(sound, magnitudes):
+    """The response is a sum of cosines, centred; each output is a sum of products."""
+    n, delay = len(sound), len(magnitudes) - 1
+    weights = np.r_[1.0, 2.0 * np.ones(delay - 1), 1.0] * magnitudes / (2 * delay)
+    lags = np.arange(-delay, delay)
+    response = np.cos(np.pi * np.outer(lags, np.arange(delay + 1)) / delay) @ weights
+    padded = np.pad(sound, (delay, delay))
+    return [padded[i + 1 : i + 1 + 2 * delay] @ response[::-1] for i in range(n)]
+
+
+def cents_by_midi(estimate_hz, reference_hz):
+    off = 100 * np.abs(hz_to_midi(estimate_hz) - hz_to_midi(reference_hz))
+    voiced = ~np.isnan(off)
+    return off[voiced].mean() if voiced.any() else np.nan
+
+
+def chunk_of_the_library(f0_hz, sample_rate, phase):
+    given = torch.from_numpy(np.append(f0_hz, 0.0))[None, :, None]
+    found = synthesis.phases(given, sample_rate, torch.tensor([[phase]], dtype=torch.float64))
+    return torch.sin(found[0, :-1, 0]), found[0, -1, 0] % (2 * np.pi)
+
+
+RIGHT |= {
+    "singing_vocoder.1": (filtered_by_cosines,),
+    "singing_vocoder.2": (cents_by_midi,),
+    "singing_vocoder.3": (chunk_of_the_library,),
+}
+WRONG |= {
+    "singing_vocoder.1": {
+        "should be": lambda x, m: np.asarray(filtered_by_cosines(x, m)) + 0.1,
+    },
+    "singing_vocoder.2": {
+        "the error should be": lambda e, r: cents_by_midi(e, r) + 1.0,
+    },
+    "singing_vocoder.3": {
+        "Return two things": lambda f, r, p: chunk_of_the_library(f, r, p)[0],
     },
 }
