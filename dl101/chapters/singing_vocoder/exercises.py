@@ -62,8 +62,8 @@ FILTER = Function(
     returns="an array of as many samples as the sound has",
     atol=1e-9,
     mistakes={
-        "The delay is left in: the peak of the response lies bands - 1 samples after its begin, and "
-        "every sound comes so much too late. This is what the published code did.": (
+        "The delay is left in: the peak of the response lies bands - 1 samples after its start, "
+        "and every sound comes so much too late. This is what the published code did.": (
             _filter(first=lambda delay: 0)
         ),
         "One sample too early. The peak lies bands - 1 samples after the begin of the response; "
@@ -75,7 +75,7 @@ FILTER = Function(
         "The delay is taken out twice: the sound comes too early by bands - 1 samples.": (
             _filter(first=lambda delay: 2 * delay)
         ),
-        "Half of the delay is left in. The response has 2 (bands - 1) samples, and its peak lies in "
+        "Half of the delay is left in. The response has 2 (bands - 1) samples, and its peak is in "
         "the middle.": _filter(first=lambda delay: delay // 2),
         "The response is not rolled: its left half stands at the end, where it makes an echo.": (
             _filter(rolled=lambda response, delay: response, first=lambda delay: 0),
