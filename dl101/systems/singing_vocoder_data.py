@@ -24,6 +24,7 @@ from dl101.units import db_to_amplitude, midi_to_hz
 
 SUNG = "source-filter"  # the style that scores are of; the others are recorded voices
 GAIN_DB = 6.0
+SPEED_OCTAVES = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,17 +183,38 @@ class PhraseData(L.LightningDataModule):
 def cut(
     batch: Mapping[str, Tensor], n_frames: int, hop_samples: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return parts of pieces from other places, at other levels, and their fundamentals.
+    """Return parts of pieces from other places, levels and singers, and their fundamentals.
 
     ``audio`` (batch, n_frames * hop) begins at a frame that ``rng`` draws, 6 dB up or down at most,
-    and may be turned over, which nobody hears; ``f0_hz`` is (batch, n_frames + 1).
+    and may be turned over, which nobody hears; ``f0_hz`` is (batch, n_frames + 1). Every other part
+    is played faster or slower, by a quarter of an octave at most: a shorter or a longer throat,
+    which sings higher or lower.
     """
     audio, f0_hz = batch["audio"], batch["f0_hz"]
     n, device = len(audio), audio.device
-    starts = rng.integers(0, f0_hz.shape[1] - n_frames, n)
+    speeds = 2.0 ** (rng.uniform(-SPEED_OCTAVES, SPEED_OCTAVES, n) * rng.integers(0, 2, n))
+    room = np.floor(f0_hz.shape[1] - 1 - n_frames * speeds).astype(int)
+    starts = rng.integers(0, np.maximum(room, 0) + 1)
     gains = db_to_amplitude(rng.uniform(-GAIN_DB, GAIN_DB, n)) * rng.choice([-1.0, 1.0], n)
-    first = torch.as_tensor(starts, device=device)[:, None]
-    samples = first * hop_samples + torch.arange(n_frames * hop_samples, device=device)
-    frames = first + torch.arange(n_frames + 1, device=device)
-    scale = torch.as_tensor(gains, dtype=audio.dtype, device=device)[:, None]
-    return audio.gather(1, samples) * scale, f0_hz.gather(1, frames)
+    first, speed, gain = (
+        torch.as_tensor(x, dtype=torch.float64, device=device)[:, None]
+        for x in (starts, speeds, gains)
+    )
+    steps = torch.arange(n_frames * hop_samples, device=device)
+    cut_audio = _between(audio, first * hop_samples + steps * speed)
+    frames = first + torch.arange(n_frames + 1, device=device) * speed
+    lower = frames.long().clamp(max=f0_hz.shape[1] - 2)
+    near = f0_hz.gather(1, lower)
+    cut_f0 = near + (frames - lower).float() * (f0_hz.gather(1, lower + 1) - near)
+    # a frame beside one without a voice keeps its own pitch
+    cut_f0 = torch.where(frames == lower, near, cut_f0)
+    return cut_audio * gain.float(), cut_f0 * speed.float()
+
+
+def _between(x: Tensor, places: Tensor) -> Tensor:
+    """Return values of rows at places between samples, by cubics through four (Catmull-Rom)."""
+    lower = places.floor()
+    t = (places - lower).to(x.dtype)
+    index = lower.long()
+    a, b, c, d = (x.gather(1, (index + k).clamp(0, x.shape[1] - 1)) for k in (-1, 0, 1, 2))
+    return b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))

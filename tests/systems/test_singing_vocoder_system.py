@@ -90,14 +90,34 @@ def test_pieces_repeat_and_pad(tracks):
 
 
 def test_a_cut_keeps_sound_and_pitch_together():
-    ramp = torch.arange(60.0 * HOP)[None].repeat(16, 1)
-    batch = {"audio": ramp, "f0_hz": torch.arange(61.0)[None].repeat(16, 1)}
+    """Of a ramp that says its place, with the place for a pitch, at every speed."""
+    ramp = torch.arange(61.0 * HOP)[None].repeat(32, 1)
+    batch = {"audio": ramp[:, : 60 * HOP], "f0_hz": torch.arange(61.0)[None].repeat(32, 1)}
     audio, f0_hz = voices.cut(batch, 20, HOP, np.random.default_rng(0))
-    assert audio.shape == (16, 20 * HOP) and f0_hz.shape == (16, 21)
-    gain = audio.diff(dim=1)[:, :1]
-    torch.testing.assert_close(audio[:, ::HOP] / gain, HOP * f0_hz[:, :-1], rtol=1e-3, atol=1e-2)
-    assert gain.abs().min() > 0.5 and gain.abs().max() < 2 and (gain < 0).any()
+    assert audio.shape == (32, 20 * HOP) and f0_hz.shape == (32, 21)
+    speed = f0_hz.diff(dim=1)[:, :1].sqrt()  # the pitch rises by a place a frame, times the speed
+    assert speed.min() > 0.8 and speed.max() < 1.2 and (speed - 1).abs().min() < 1e-4
+    assert 4 < ((speed - 1).abs() < 1e-4).sum() < 28, "half of them as they were"
+    gain = (audio[:, 5 * HOP + 1] - audio[:, 5 * HOP])[:, None] / speed
+    place = f0_hz[:, :-1] / speed
+    torch.testing.assert_close(audio[:, ::HOP] / gain, HOP * place, rtol=2e-3, atol=1.0)
+    assert gain.abs().min() > 0.49 and gain.abs().max() < 2.01 and (gain < 0).any()
     assert len(f0_hz[:, 0].unique()) > 5
+
+
+def test_a_faster_voice_is_a_higher_one():
+    t = torch.arange(60 * HOP) / RATE
+    batch = {
+        "audio": torch.sin(2 * torch.pi * 600 * t)[None].repeat(8, 1),
+        "f0_hz": torch.full((8, 61), 600.0),
+    }
+    batch["f0_hz"][:, 30] = torch.nan
+    audio, f0_hz = voices.cut(batch, 20, HOP, np.random.default_rng(1))
+    for sound, hz in zip(audio, f0_hz, strict=True):
+        wanted = hz[torch.isfinite(hz)][0]
+        spectrum = torch.fft.rfft(sound * torch.hann_window(len(sound)), 2**18).abs()
+        assert spectrum.argmax() * RATE / 2**18 == pytest.approx(wanted.item(), rel=1e-3)
+        assert (hz[torch.isfinite(hz)] == wanted).all() and len(hz) - torch.isfinite(hz).sum() <= 3
 
 
 def test_few_phrases_are_drawn_by_the_seed_and_sung(tracks):
