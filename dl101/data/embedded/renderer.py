@@ -102,6 +102,7 @@ def render_voice(notes: Notes, player: Player, n_samples: int) -> NDArray[np.flo
     audio = np.zeros(n_samples, dtype=np.float32)
     instrument = soundbank.load_instrument(player.instrument)
     steady = not (player.vibrato_cents or player.drift_cents)
+    release = _release(int(player.release_s * SAMPLE_RATE))
     read: dict[tuple[soundbank.BankNote, float], NDArray[np.float32]] = {}
     for i in range(len(notes.onsets_s)):
         pitch = float(notes.pitches_midi[i])
@@ -110,8 +111,7 @@ def render_voice(notes: Notes, player: Player, n_samples: int) -> NDArray[np.flo
         n_held = round(float(notes.durations_s[i]) * SAMPLE_RATE)
         if instrument.kind == "drums":  # a drum rings out, however short its note
             n_held = recorded.loop_start // soundbank.OVERSAMPLING
-        n_wanted = n_held + int(player.release_s * SAMPLE_RATE)
-        n_note = min(n_wanted, n_samples - start)
+        n_note = min(n_held + release.size, n_samples - start)
         if n_note <= 0:
             continue
         cents = float(notes.cents[i]) + 100.0 * (pitch - recorded.midi)
@@ -124,7 +124,7 @@ def render_voice(notes: Notes, player: Player, n_samples: int) -> NDArray[np.flo
                 read[recorded, cents] = sound
         sound = sound[:n_note] * np.float32(db_to_amplitude(notes.levels_db[i]))
         if n_held < n_note:
-            sound[n_held:] *= _release(n_wanted - n_held)[: n_note - n_held]
+            sound[n_held:] *= release[: n_note - n_held]
         audio[start : start + n_note] += sound
     return audio
 
@@ -219,10 +219,13 @@ def place_on_stage(
     octaves = _octaves_from_1_khz(n_fft)
     wet = np.empty((len(voices), len(responses), n), dtype=np.float32)
     for voice, tilt_db, gain, out in zip(voices, tilts_db, gains, wet, strict=True):
-        tilt = np.exp((tilt_db * np.log(10.0) / 20.0 * octaves).astype(np.float32))
+        filters = transfers
+        if tilt_db:
+            tilt = np.exp((tilt_db * np.log(10.0) / 20.0 * octaves).astype(np.float32))
+            filters = transfers * tilt
         spectrum = scipy.fft.rfft(voice, n_fft)
         # not `*`, which may swap its operands to save memory, and with them the last bit
-        out[:] = scipy.fft.irfft(np.multiply(spectrum, transfers * tilt), n_fft)[:, :n]
+        out[:] = scipy.fft.irfft(np.multiply(spectrum, filters), n_fft)[:, :n]
         if np.any(gain != 1.0):
             out *= gain.astype(np.float32)[:, None]
     return wet
@@ -277,16 +280,18 @@ def _read(recorded: soundbank.BankNote, position: NDArray[np.float64]) -> NDArra
     first = int(np.searchsorted(position, recorded.loop_stop))
     if first < position.size:
         length = recorded.loop_stop - recorded.loop_start
-        position[first:] = recorded.loop_start + (position[first:] - recorded.loop_start) % length
-    base = position.astype(np.int32)
+        beyond = position[first:] - recorded.loop_start
+        beyond -= length * np.floor(beyond / length)  # a remainder, three times faster than `%`
+        position[first:] = recorded.loop_start + beyond
+    base = position.astype(np.intp)
     x = (position - base).astype(np.float32)
     # Lagrange's polynomial through the samples at -1, 0, 1, 2, in Horner's form.
     samples = recorded.samples
-    before = samples[base - 1]  # base 0 wraps to the padding: the first sample is silent anyway
-    here, after, beyond = samples[base], samples[base + 1], samples[base + 2]
-    third = (beyond - before) / np.float32(6) + (here - after) * np.float32(0.5)
+    before = samples.take(base - 1)  # base 0 wraps to the padding: the first sample is silent
+    here, after, then = (samples[ahead:].take(base) for ahead in range(3))
+    third = (then - before) / np.float32(6) + (here - after) * np.float32(0.5)
     second = (before + after) * np.float32(0.5) - here
-    slope = after - before / np.float32(3) - here * np.float32(0.5) - beyond / np.float32(6)
+    slope = after - before / np.float32(3) - here * np.float32(0.5) - then / np.float32(6)
     sound = ((third * x + second) * x + slope) * x + here
     if decay is not None:
         sound *= decay
