@@ -6,8 +6,8 @@ on tensors. All that the chain does after cropping, but noise and pitch, is a li
 happens before the pitch is shifted is one multiplication of spectra, and so is the room after it.
 
 Two things differ from the chain of single sounds. The phases of a shifted pitch are locked to their
-neighbours, not to peaks (that goes frame by frame), and its resampling is done on the spectrum. Crops come from
-elsewhere (:mod:`dl101.systems.self_supervised_data`).
+neighbours, not to peaks (that goes frame by frame), and its resampling is done on the spectrum.
+Crops come from elsewhere (:mod:`dl101.systems.self_supervised_data`).
 """
 
 from __future__ import annotations
