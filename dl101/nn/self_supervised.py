@@ -134,6 +134,18 @@ def effective_rank(embeddings: Tensor) -> Tensor:
     return torch.special.entr(share).sum().exp()
 
 
+def geometry(first: Tensor, second: Tensor, representations: Tensor) -> dict[str, float]:
+    """Return all four of two views, ``rank`` of the representations; and whether ``collapsed``."""
+    both = torch.cat([first, second])
+    found = {
+        "alignment": float(alignment(first, second)),
+        "uniformity": float(uniformity(both)),
+        "spread": float(spread(both)),
+        "rank": float(effective_rank(representations)),
+    }
+    return found | {"collapsed": float(found["spread"] < COLLAPSED)}
+
+
 # ---- heads -------------------------------------------------------------------------------------
 
 

@@ -44,13 +44,14 @@ from dl101.systems.self_supervised_data import (
     targets,
     with_labels,
 )
-from dl101.training import fit, probing, protocol
+from dl101.training import embedding, fit, probing, protocol
 from dl101.training.batches import by_side
 from dl101.training.fit import TrainingConfig
 from dl101.training.probing import ProbeConfig
 from dl101.training.protocol import Evaluation
 
 SIDES = ("train", "validation", "test")
+SHARES = (0.01, 0.03, 0.1, 0.3)  # of the labels; all of them besides
 Recordings = Mapping[str, Sequence[Recording]]
 
 
@@ -317,23 +318,20 @@ def geometry(system: SelfSupervisedSystem, recordings: Sequence[Recording]) -> d
     h = [torch.cat(parts) for parts in found.values()]
     supervised = system.settings.objective == "supervised"
     z = h if supervised else [system.projector(view).float() for view in h]
-    values = {
-        "alignment": losses.alignment(*z),
-        "uniformity": losses.uniformity(torch.cat(z)),
-        "spread": losses.spread(torch.cat(z)),
-        "rank": losses.effective_rank(torch.cat(h)),
-    }
-    numbers = {name: float(value) for name, value in values.items()}
-    return numbers | {"collapsed": float(numbers["spread"] < losses.COLLAPSED)}
+    return losses.geometry(*z, torch.cat(h))
 
 
 def evaluate(system: SelfSupervisedSystem, tracks: Recordings) -> Evaluation:
     """Score probes of the representation and of what the projector makes of it (``projector_``).
 
+    ``linear_auc_10`` is the linear probe that knows 10 % of the labels, ``tag: NAME`` its area of
+    one class, ``head_auc`` that of the encoder's own head if it was supervised.
     Everything is told to probes by the training side, chosen on validation and scored on test.
     """
     labels, probe = labels_of(tracks), system.settings.probe
-    overall = probing.both(embeddings(system, tracks), labels, probe)
+    seen = embeddings(system, tracks)
+    overall = probing.both(seen, labels, probe) | probing.by_share(seen, labels, probe, SHARES)
+    overall |= probing.by_class(seen, labels, probe, with_labels(tracks["test"])[0].classes)
     after = embeddings(system, tracks, projected=True)
     overall |= probing.both(after, labels, probe, prefix="projector_")
     if system.settings.objective == "supervised":
@@ -379,3 +377,24 @@ def untrained(
         if len(some) > 1:
             system(some)
     return system.eval()
+
+
+def embed_file(
+    system: SelfSupervisedSystem, path: Path | str, *, hop_s: float | None = None
+) -> embedding.Embedded:
+    """Embed an audio file of any length; see :func:`dl101.training.embedding.embed_file`."""
+    if not isinstance(system, SelfSupervisedSystem):
+        raise ConfigError(
+            "network",
+            got=type(system).__name__,
+            expected="an encoder that was pretrained",
+            hint="leave the option out, or train one with dl101 train self_supervised",
+        )
+    rate = system.settings.sample_rate
+    return embedding.embed_file(
+        lambda crops: embed(system, list(crops))[0],
+        path,
+        sample_rate=rate,
+        crop_samples=system.settings.crop_samples,
+        hop_samples=None if hop_s is None else max(1, round(hop_s * rate)),
+    )

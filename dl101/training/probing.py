@@ -8,7 +8,7 @@ its track; what it says of a track is the mean over its crops of the probabiliti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -158,6 +158,41 @@ def both(
     return scores(
         embeddings, labels, replace(config, hidden=None), prefix=f"{prefix}linear_", seed=seed
     ) | scores(embeddings, labels, hidden, prefix=f"{prefix}hidden_", seed=seed)
+
+
+def by_class(
+    embeddings: Sides, labels: Sides, config: ProbeConfig, classes: Sequence[str], *, seed: int = 0
+) -> dict[str, float]:
+    """Return the area under the curve of each class, ``tag: NAME``, of a linear probe.
+
+    Classes that all tracks of the test side have, or none, are left out.
+    """
+    said = probabilities(fit_probe(embeddings, labels, config, seed=seed), embeddings["test"])
+    found = tagging.by_class(labels["test"], said)
+    named = zip(classes, found, strict=True)
+    return {f"tag: {name}": round(float(area), 4) for name, area in named if not np.isnan(area)}
+
+
+def by_share(
+    embeddings: Sides,
+    labels: Sides,
+    config: ProbeConfig,
+    shares: Sequence[float],
+    *,
+    prefix: str = "linear_",
+    seed: int = 0,
+) -> dict[str, float]:
+    """Return the :func:`areas` of a probe that knows only a share of the training labels.
+
+    ``linear_auc_10`` knows 10 %. The validation side, which says when to stop, keeps all labels.
+    """
+    found = {}
+    for share in shares:
+        known = some_labels(labels["train"], share, seed=seed)
+        some = [{**side, "train": side["train"][known]} for side in (embeddings, labels)]
+        scored = scores(*some, config, prefix=prefix, seed=seed)
+        found |= {f"{name}_{100 * share:g}": value for name, value in scored.items()}
+    return found
 
 
 def some_labels(labels: NDArray, share: float, *, seed: int = 0) -> NDArray[np.int64]:
