@@ -155,6 +155,18 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--network", help="a file of weights (default: those that ship)")
     generate.set_defaults(run=_generate)
 
+    embed = commands.add_parser("embed", help="write what an encoder says of recordings to a file")
+    embed.add_argument("files", type=Path, nargs="+", help="WAV, FLAC, MP3 or OGG, of any length")
+    embed.add_argument("-o", "--output", type=Path, required=True, help="a .npz or .hdf5 file")
+    embed.add_argument("--hop", type=float, help="seconds between crops (default: their length)")
+    similar = commands.add_parser("similar", help="list the recordings of a folder that are alike")
+    similar.add_argument("file", type=Path, help="a recording: WAV, FLAC, MP3 or OGG")
+    similar.add_argument("directory", type=Path, help="folder of recordings")
+    similar.add_argument("--top", type=int, default=10, help="how many to list (default: 10)")
+    for command, run in ((embed, _embed), (similar, _similar)):
+        command.add_argument("--network", default="self_supervised", help="or a file of weights")
+        command.set_defaults(run=run)
+
     probe = commands.add_parser("probe", help="measure how hard the embedded corpora are")
     probe.add_argument("corpora", nargs="*", help="their names (default: all)")
     probe.add_argument("--seed", type=int, nargs="+", default=[0], help="seeds of the corpora")
@@ -180,6 +192,7 @@ def _check_numbers(options: argparse.Namespace) -> None:
         "tracks": TrackCount,
         "minutes": Minutes,
         "seconds": Annotated[float, Range(above=0, at_most=60)],
+        "hop": Annotated[float, Range(at_least=0.01, at_most=3600)],
         "jobs": Jobs,
         "top": Annotated[int, Range(at_least=1, at_most=1000)],
         "n_students": Annotated[int, Range(at_least=1, at_most=10_000)],
@@ -373,6 +386,38 @@ def _tag(options: argparse.Namespace) -> None:
         for k in likeliest:
             values = " ".join(f"{p:4.2f}" for p in heard.probabilities[:, k])
             print(f"{heard.classes[k]:{width}} {values}")
+
+
+def _embed(options: argparse.Namespace) -> None:
+    from dl101.systems import self_supervised
+    from dl101.training import embedding, shipped
+
+    system = shipped.load(options.network).system
+    found = []
+    for path in options.files:
+        found.append(self_supervised.embed_file(system, path, hop_s=options.hop))
+        n_crops, n_numbers = found[-1].values.shape
+        print(f"{path.name}: {n_crops} crops of {n_numbers} numbers")
+    embedding.write(options.output, found)
+    print(f"written to {options.output}")
+
+
+def _similar(options: argparse.Namespace) -> None:
+    from dl101.systems import self_supervised
+    from dl101.training import embedding, shipped
+
+    system = shipped.load(options.network).system
+
+    def embed(path: Path) -> embedding.Embedded:
+        return self_supervised.embed_file(system, path)
+
+    query = embed(options.file)
+    found, left_out = embedding.embed_folder(embed, options.directory)
+    for error in left_out:
+        print(f"left out: {error}", file=sys.stderr)
+    for rank, (name, cosine) in enumerate(embedding.most_similar(query, found), start=1):
+        if rank <= options.top:
+            print(f"{rank:3d}  {cosine:6.3f}  {name}")
 
 
 def _covers_index(options: argparse.Namespace) -> None:
