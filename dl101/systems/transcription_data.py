@@ -1,0 +1,142 @@
+"""The tracks of transcription: inputs of multi-pitch estimation, with targets of onsets too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dl101 import targets
+from dl101.data import feature_cache, pair, pyjama
+from dl101.data.audiofile import resample
+from dl101.data.embedded import export
+from dl101.data.source import DataConfig, locate
+from dl101.evaluation import multi_pitch
+from dl101.progress import progress as show_progress
+from dl101.signal.cqt import HcqtConfig
+from dl101.systems import multi_pitch_data
+from dl101.systems.multi_pitch_data import PitchTrack
+
+FIELDS = ("f0multi", "pitchmidi")
+DRUMS = "drums"  # the stem that has no pitch
+ONSET_FRAMES = 2  # the frame at which a note begins and the next
+
+
+@dataclass(frozen=True)
+class NoteTrack(PitchTrack):
+    """One track; its target (2 x bins, frames) holds pitches, and below them onsets.
+
+    ``notes`` are onsets (s), durations (s) and MIDI pitches; ``corpus`` is where it comes from.
+    """
+
+    notes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+    corpus: str
+
+
+def load_tracks(
+    data: DataConfig,
+    also: Mapping[str, int],
+    feature: HcqtConfig,
+    *,
+    accept_restricted: bool = False,
+    progress: bool = True,
+) -> list[NoteTrack]:
+    """Return the tracks of the data, and training and validation tracks of other corpora."""
+    files = locate(data, fields=FIELDS, accept_restricted=accept_restricted, progress=progress)
+    tracks = _annotated(files, data, feature, progress)
+    for corpus, n_tracks in also.items():
+        more = replace(data, dataset=corpus, n_tracks=n_tracks)
+        if corpus == "stems":
+            found = _drums(more, feature, progress)
+        else:
+            found = _annotated(
+                locate(more, fields=FIELDS, progress=progress), more, feature, progress
+            )
+        tracks += [track for track in found if track.side != "test"]
+    return tracks
+
+
+def onset_target(
+    notes: tuple[NDArray, NDArray, NDArray], axis: targets.PitchAxis, times_s: NDArray
+) -> NDArray[np.uint8]:
+    """Return 1 where a note begins, (bins, frames): its bin and the two beside it, two frames.
+
+    A performer's tuning moves a pitch by less than a bin, hence the bins beside it.
+    """
+    onsets_s, _, pitches = notes
+    target = np.zeros((axis.n_bins, len(times_s)), dtype=np.uint8)
+    if not len(times_s):
+        return target
+    first = np.abs(times_s[:, None] - onsets_s[None]).argmin(axis=0)
+    bins = axis.bins(pitches)
+    for beside in (-1, 0, 1):
+        for later in range(ONSET_FRAMES):
+            row, column = bins + beside, first + later
+            inside = (bins >= 0) & (row >= 0) & (row < axis.n_bins) & (column < len(times_s))
+            target[row[inside], column[inside]] = 1
+    return target
+
+
+def _annotated(
+    files: export.CorpusFiles, data: DataConfig, feature: HcqtConfig, progress: bool
+) -> list[NoteTrack]:
+    """Return the tracks of a pair, with their notes."""
+    tracks = multi_pitch_data.load_pitch_tracks(
+        files.audio,
+        files.annotations,
+        feature,
+        dataset=data.dataset,
+        seed=data.seed,
+        n_tracks=data.n_tracks,
+        progress=progress,
+    )
+    axis = targets.PitchAxis.of(feature)
+    collection = pyjama.read(files.annotations)
+    notes = {
+        entry.filepath: targets.checked_notes(*entry.segments("pitchmidi"))
+        for entry in collection
+        if "pitchmidi" in entry.fields
+    }
+    nothing = (np.zeros(0), np.zeros(0), np.zeros(0))
+    return [
+        _with_onsets(track, notes.get(track.key, nothing), axis, data.dataset) for track in tracks
+    ]
+
+
+def _with_onsets(
+    track: PitchTrack,
+    notes: tuple[NDArray, NDArray, NDArray],
+    axis: targets.PitchAxis,
+    corpus: str,
+) -> NoteTrack:
+    target = np.concatenate([track.target, onset_target(notes, axis, track.times_s)])
+    return NoteTrack(
+        track.key, track.side, track.input, target, track.times_s, track.reference, notes, corpus
+    )
+
+
+def _drums(data: DataConfig, feature: HcqtConfig, progress: bool) -> list[NoteTrack]:
+    """Return the drums of songs: tracks in which nothing is to be found."""
+    files = export.cached_corpus(
+        data.dataset, n_tracks=data.n_tracks, seed=data.seed, stems=True, progress=progress
+    )
+    axis = targets.PitchAxis.of(feature)
+    nothing = (np.zeros(0), np.zeros(0), np.zeros(0))
+    tracks = []
+    with pair.opened(files.audio, files.annotations) as (collection, store):
+        entries = [entry for entry in collection if entry.first("stem") == DRUMS]
+        for entry in show_progress(entries, "features", enabled=progress):
+            samples, sample_rate = store.read(entry.filepath)
+            samples = resample(samples, sample_rate, feature.sample_rate)
+            made = feature_cache.cached(
+                multi_pitch_data.network_input, samples, feature, sample_rate=feature.sample_rate
+            )
+            silence = multi_pitch.from_notes(*nothing, made.times)
+            target = np.zeros((axis.n_bins, len(made.times)), dtype=np.uint8)
+            track = PitchTrack(
+                entry.filepath, entry.first("split"), made.values, target, made.times, silence
+            )
+            tracks.append(_with_onsets(track, nothing, axis, data.dataset))
+    return tracks
