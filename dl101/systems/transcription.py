@@ -23,12 +23,16 @@ from torch import Tensor, nn
 
 from dl101 import config
 from dl101.config import Count, KeysOf, Positive, Probability, Seed, Settings, YamlFile
+from dl101.data import audiofile
 from dl101.data.source import DataConfig
+from dl101.errors import DataError
 from dl101.evaluation import multi_pitch, transcription
 from dl101.nn import factory, losses
+from dl101.progress import progress as show_progress
+from dl101.signal import streams
 from dl101.signal.cqt import HcqtConfig
 from dl101.systems import multi_pitch_data, transcription_data
-from dl101.systems.multi_pitch_data import COMPRESSION, AugmentationConfig
+from dl101.systems.multi_pitch_data import AugmentationConfig
 from dl101.systems.transcription_data import NoteTrack
 from dl101.targets import PitchAxis
 from dl101.training import fit, protocol
@@ -38,6 +42,7 @@ from dl101.training.protocol import CONFIGS, Evaluation
 
 THRESHOLDS = np.round(np.arange(0.1, 0.91, 0.05), 2)
 SINGLE = ("notes", "tones", "stems")
+BLOCK_S, AROUND_S = 30, 4
 
 
 def _more() -> tuple[str, ...]:
@@ -146,42 +151,13 @@ class TranscriptionSystem(fit.System):
         """Return the loss of inputs that are mixed and varied as the configuration says."""
         # of the seed and the step alone, so that a resumed run draws what it would have drawn
         rng = np.random.default_rng([torch.initial_seed(), self.global_step])
-        batch = mix(batch, self.settings.mix_share, rng)
+        batch = transcription_data.mix(batch, self.settings.mix_share, rng)
         if self.settings.augmentation is not None:
             varied = multi_pitch_data.augment(
                 batch["input"], self.settings.augmentation, rng, self.frequencies_hz
             )
             batch = {**batch, "input": varied}
         return super().training_step(batch, batch_idx)
-
-
-def mix(batch: Mapping[str, Tensor], share: float, rng: np.random.Generator) -> dict[str, Tensor]:
-    """Return a batch in which a share of the patches has another one added, targets included.
-
-    Magnitudes are added with a phase between them that is drawn for each bin and frame. The other
-    one comes at a level of -12 to 3 dB.
-    """
-    x = torch.expm1(batch["input"] * math.log1p(COMPRESSION)) / COMPRESSION
-    n = len(x)
-    mixed = rng.random(n) < share
-    other = torch.as_tensor(rng.permutation(n), device=x.device)
-    gain = np.where(mixed, 10 ** (rng.uniform(-12, 3, n) / 20), 0.0)
-    gain = torch.as_tensor(gain, dtype=x.dtype, device=x.device).view(-1, 1, 1, 1)
-    source = torch.Generator(x.device).manual_seed(int(rng.integers(2**62)))
-    phase = 2 * math.pi * torch.rand(x.shape, generator=source, device=x.device, dtype=x.dtype)
-    added = gain * x[other]
-    x = torch.hypot(x + added * torch.cos(phase), added * torch.sin(phase))
-    on = torch.as_tensor(mixed, dtype=x.dtype, device=x.device)  # 0 or 1, times what is added
-    target, mask = (
-        torch.maximum(batch[name], batch[name][other] * on.view(-1, *(1,) * (batch[name].ndim - 1)))
-        for name in ("target", "mask")
-    )
-    return {
-        **batch,
-        "input": torch.log1p(COMPRESSION * x) / math.log1p(COMPRESSION),
-        "target": target,
-        "mask": mask,
-    }
 
 
 def build(settings: TranscriptionConfig, *, seed: int = 0) -> TranscriptionSystem:
@@ -342,33 +318,82 @@ def baselines(
     return found
 
 
-def stream(
-    system: TranscriptionSystem, blocks: Iterable[NDArray[np.float32]]
-) -> Iterator[NDArray[np.float32]]:
-    """Yield probabilities (2, bins, frames) of a recording that comes in blocks of samples.
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What was found in a recording: its notes, and how long it is in seconds."""
 
-    Blocks are mono at the configuration's rate, of whole numbers of hops but for the last. Each is
-    analysed with the seconds around it, so that a cut leaves no seam and memory holds three blocks.
+    notes: transcription.Notes
+    duration_s: float
+
+
+def listen(
+    system: TranscriptionSystem,
+    path: Path | str,
+    *,
+    threshold: float,
+    onset_threshold: float,
+    progress: bool = True,
+) -> Heard:
+    """Return the notes of a recording of any length and rate.
+
+    It is read in blocks of half a minute; what grows with its length are the probabilities, 130 MB
+    an hour.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read (see :func:`dl101.data.audiofile.opened`), or holds no sound.
+    """
+    said, n_samples = [np.zeros((2, system.axis.n_bins, 0), dtype=np.float16)], 0
+    rate = system.settings.feature.sample_rate
+    loudest = 0.0
+    with audiofile.opened(path) as recording:
+        blocks = show_progress(
+            recording.blocks, "transcribing", total=recording.n_blocks, enabled=progress
+        )
+        mono = (block.mean(axis=0) for block in blocks)
+        for block, values in stream(system, streams.resample(mono, recording.sample_rate, rate)):
+            said.append(values.astype(np.float16))
+            n_samples += len(block)
+            loudest = max(loudest, float(np.abs(block).max(initial=0.0)))
+    if loudest < audiofile.SILENCE:
+        raise DataError(
+            f"audio file {Path(path).name}",
+            got=f"silence ({n_samples / rate:.2f} s without a sample that is heard)",
+            expected="something to hear",
+            hint="choose another file",
+        )
+    found = np.concatenate(said, axis=2).astype(np.float32)
+    notes = decode(system, found, threshold=threshold, onset_threshold=onset_threshold)
+    return Heard(notes, n_samples / rate)
+
+
+def stream(
+    system: TranscriptionSystem, pieces: Iterable[NDArray[np.float32]]
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Yield blocks of a recording, and the probabilities (2, bins, frames) of each.
+
+    ``pieces`` are mono samples of any lengths at the configuration's rate. Each block is analysed
+    with the seconds around it, so that a cut leaves no seam and memory holds little more.
     """
     feature = system.settings.feature
     hop = feature.hop_samples
-    before = np.zeros(0, dtype=np.float32)
-    held: NDArray[np.float32] | None = None
-    for block in _and_nothing(blocks):
-        if held is not None:
-            context = block[: 4 * feature.sample_rate] if block is not None else before[:0]
-            audio = np.concatenate([before, held, context])
-            values = multi_pitch_data.network_input(
-                audio, feature, sample_rate=feature.sample_rate
-            ).values
-            first = len(before) // hop
-            last = first + math.ceil(len(held) / hop) if block is not None else values.shape[2]
-            yield predict(system, values)[:, :, first:last]
-            keep = 4 * feature.sample_rate // hop * hop
-            before = np.concatenate([before, held])[-keep:]
-        held = block
-
-
-def _and_nothing(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32] | None]:
-    yield from blocks
-    yield None
+    size, around = (seconds * feature.sample_rate // hop * hop for seconds in (BLOCK_S, AROUND_S))
+    held, before, last = np.zeros(0, dtype=np.float32), 0, False
+    incoming = iter(pieces)
+    while not last:
+        while len(held) < before + size + around:
+            piece = next(incoming, None)
+            if piece is None:
+                last = True
+                break
+            held = np.concatenate([held, piece])
+        n = len(held) - before if last else size
+        if last and n <= 0:
+            return
+        heard = held[: before + n + around]
+        values = multi_pitch_data.network_input(heard, feature, sample_rate=feature.sample_rate)
+        stop = None if last else (before + n) // hop
+        yield held[before : before + n], predict(system, values.values)[:, :, before // hop : stop]
+        start = max(before + n - around, 0)
+        held, before = held[start:], before + n - start

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dl101 import targets
 from dl101.data import feature_cache, pair, pyjama
@@ -17,7 +20,7 @@ from dl101.evaluation import multi_pitch
 from dl101.progress import progress as show_progress
 from dl101.signal.cqt import HcqtConfig
 from dl101.systems import multi_pitch_data
-from dl101.systems.multi_pitch_data import PitchTrack
+from dl101.systems.multi_pitch_data import COMPRESSION, PitchTrack
 
 FIELDS = ("f0multi", "pitchmidi")
 DRUMS = "drums"  # the stem that has no pitch
@@ -77,6 +80,35 @@ def onset_target(
             inside = (bins >= 0) & (row >= 0) & (row < axis.n_bins) & (column < len(times_s))
             target[row[inside], column[inside]] = 1
     return target
+
+
+def mix(batch: Mapping[str, Tensor], share: float, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Return a batch in which a share of the patches has another one added, targets included.
+
+    Magnitudes are added with a phase between them that is drawn for each bin and frame. The other
+    one comes at a level of -12 to 3 dB.
+    """
+    x = torch.expm1(batch["input"] * math.log1p(COMPRESSION)) / COMPRESSION
+    n = len(x)
+    mixed = rng.random(n) < share
+    other = torch.as_tensor(rng.permutation(n), device=x.device)
+    gain = np.where(mixed, 10 ** (rng.uniform(-12, 3, n) / 20), 0.0)
+    gain = torch.as_tensor(gain, dtype=x.dtype, device=x.device).view(-1, 1, 1, 1)
+    source = torch.Generator(x.device).manual_seed(int(rng.integers(2**62)))
+    phase = 2 * math.pi * torch.rand(x.shape, generator=source, device=x.device, dtype=x.dtype)
+    added = gain * x[other]
+    x = torch.hypot(x + added * torch.cos(phase), added * torch.sin(phase))
+    on = torch.as_tensor(mixed, dtype=x.dtype, device=x.device)  # 0 or 1, times what is added
+    target, mask = (
+        torch.maximum(batch[name], batch[name][other] * on.view(-1, *(1,) * (batch[name].ndim - 1)))
+        for name in ("target", "mask")
+    )
+    return {
+        **batch,
+        "input": torch.log1p(COMPRESSION * x) / math.log1p(COMPRESSION),
+        "target": target,
+        "mask": mask,
+    }
 
 
 def _annotated(
