@@ -31,13 +31,13 @@ from dl101.nn import factory, losses
 from dl101.progress import progress as show_progress
 from dl101.signal import streams
 from dl101.signal.cqt import HcqtConfig
-from dl101.systems import multi_pitch_data, transcription_data
-from dl101.systems.multi_pitch_data import AugmentationConfig
+from dl101.systems import transcription_data
 from dl101.systems.transcription_data import NoteTrack
 from dl101.targets import PitchAxis
 from dl101.training import fit, protocol
 from dl101.training.batches import PatchData, by_side
 from dl101.training.fit import FitResult, TrainingConfig
+from dl101.training.pitch_tracks import AugmentationConfig
 from dl101.training.protocol import CONFIGS, Evaluation
 
 THRESHOLDS = np.round(np.arange(0.1, 0.91, 0.05), 2)
@@ -153,7 +153,7 @@ class TranscriptionSystem(fit.System):
         rng = np.random.default_rng([torch.initial_seed(), self.global_step])
         batch = transcription_data.mix(batch, self.settings.mix_share, rng)
         if self.settings.augmentation is not None:
-            varied = multi_pitch_data.augment(
+            varied = pitch_tracks.augment(
                 batch["input"], self.settings.augmentation, rng, self.frequencies_hz
             )
             batch = {**batch, "input": varied}
@@ -392,7 +392,7 @@ def stream(
         if last and n <= 0:
             return
         heard = held[: before + n + around]
-        values = multi_pitch_data.network_input(heard, feature, sample_rate=feature.sample_rate)
+        values = pitch_tracks.network_input(heard, feature, sample_rate=feature.sample_rate)
         stop = None if last else (before + n) // hop
         yield held[before : before + n], predict(system, values.values)[:, :, before // hop : stop]
         start = max(before + n - around, 0)

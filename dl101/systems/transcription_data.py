@@ -19,8 +19,8 @@ from dl101.data.source import DataConfig, locate
 from dl101.evaluation import multi_pitch
 from dl101.progress import progress as show_progress
 from dl101.signal.cqt import HcqtConfig
-from dl101.systems import multi_pitch_data
-from dl101.systems.multi_pitch_data import COMPRESSION, PitchTrack
+from dl101.training import pitch_tracks
+from dl101.training.pitch_tracks import COMPRESSION, PitchTrack
 
 FIELDS = ("f0multi", "pitchmidi")
 DRUMS = "drums"  # the stem that has no pitch
@@ -115,7 +115,7 @@ def _annotated(
     files: export.CorpusFiles, data: DataConfig, feature: HcqtConfig, progress: bool
 ) -> list[NoteTrack]:
     """Return the tracks of a pair, with their notes."""
-    tracks = multi_pitch_data.load_pitch_tracks(
+    tracks = pitch_tracks.load_pitch_tracks(
         files.audio,
         files.annotations,
         feature,
@@ -163,7 +163,7 @@ def _drums(data: DataConfig, feature: HcqtConfig, progress: bool) -> list[NoteTr
             samples, sample_rate = store.read(entry.filepath)
             samples = resample(samples, sample_rate, feature.sample_rate)
             made = feature_cache.cached(
-                multi_pitch_data.network_input, samples, feature, sample_rate=feature.sample_rate
+                pitch_tracks.network_input, samples, feature, sample_rate=feature.sample_rate
             )
             silence = multi_pitch.from_notes(*nothing, made.times)
             target = np.zeros((axis.n_bins, len(made.times)), dtype=np.uint8)
