@@ -89,11 +89,7 @@ def load_songs(
     songs = []
     with pair.opened(files.audio, files.annotations) as (entries, store):
         entries = list(entries)
-        sides = (
-            {entry.filepath: entry.first("split") for entry in entries}
-            if embedded
-            else splits.safe_split(data.dataset, entries, seed=data.seed)
-        )
+        sides = splits.sides_of(data.dataset, entries, stated=embedded, seed=data.seed)
         found = {
             name: [stems[stem].filepath for stem in STEMS]
             for name, stems in _by_song(entries).items()

@@ -69,17 +69,14 @@ def load_sounds(
 ) -> list[SoundTrack]:
     """Return the tracks of a corpus or a dataset, stems among them, that are not silent."""
     files = source.locate(data, accept_restricted=accept_restricted, progress=progress)
+    embedded = data.dataset in export.CORPORA
     tracks = []
     with pair.opened(files.audio, files.annotations) as (entries, store):
         found = list(entries)
-        if data.dataset not in export.CORPORA and len(found) > (data.n_tracks or len(found)):
+        if not embedded and len(found) > (data.n_tracks or len(found)):
             # from all over a dataset, whose entries stand side by side
             found = [found[i] for i in np.linspace(0, len(found) - 1, data.n_tracks).astype(int)]
-        sides = (
-            {entry.filepath: entry.first("split") for entry in found}
-            if data.dataset in export.CORPORA
-            else splits.safe_split(data.dataset, found, seed=data.seed)
-        )
+        sides = splits.sides_of(data.dataset, found, stated=embedded, seed=data.seed)
         kept = [entry for entry in found if entry.filepath in sides]
         for entry in show_progress(kept, f"reading {data.dataset}", enabled=progress):
             samples, rate = store.read(entry.filepath)

@@ -113,6 +113,23 @@ def safe_split(dataset: str, entries: Iterable[Entry], *, seed: int = 0) -> dict
     return {path: side[group] for path, group in groups.items()}
 
 
+def sides_of(
+    dataset: str, entries: Iterable[Entry], *, stated: bool, seed: int = 0
+) -> dict[str, str]:
+    """Return the side of each entry by its ``filepath``: as it states, or by :func:`safe_split`.
+
+    Parameters
+    ----------
+    dataset, entries, seed
+        As :func:`safe_split` takes them.
+    stated
+        Entries state their sides, as those of the embedded corpora do.
+    """
+    if stated:
+        return {entry.filepath: entry.first("split") for entry in entries}
+    return safe_split(dataset, entries, seed=seed)
+
+
 def usual_split(entries: Iterable[Entry]) -> dict[str, str]:
     """Return the split of MagnaTagATune that most studies use, by the folder of a clip.
 

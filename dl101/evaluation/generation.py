@@ -14,7 +14,7 @@ al., 2016) asks a classifier instead and takes probabilities (items, classes).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -452,6 +452,9 @@ def memorisation(generated: ArrayLike, training: ArrayLike, held_out: ArrayLike)
     return float(nearer + 0.5 * np.mean(near[:, None] == usual[None, :]))
 
 
+NEAR_SEMITONES = 1 / 3  # of the pitch that was asked for: it counts as played
+
+
 def heard_midi(sound: ArrayLike, sample_rate: int) -> float:
     """Return the pitch of a note as a MIDI number, by a tracker that no generator has seen.
 
@@ -471,3 +474,19 @@ def heard_midi(sound: ArrayLike, sample_rate: int) -> float:
     curve = librosa.yin(audio, fmin=30.0, fmax=4200.0, sr=sample_rate)
     level = librosa.feature.rms(y=audio)[0][: curve.size]
     return float(np.median(hz_to_midi(curve[level > 0.1 * level.max()])))
+
+
+def plays_as_asked(
+    sounds: Iterable[ArrayLike], sample_rate: int, asked_midi: ArrayLike
+) -> NDArray[np.bool_]:
+    """Return for each note whether it is heard within a third of a semitone of what was asked.
+
+    Parameters
+    ----------
+    sounds, sample_rate
+        Notes as :func:`heard_midi` takes them.
+    asked_midi
+        (items,), the pitches that were asked for.
+    """
+    heard = np.array([heard_midi(sound, sample_rate) for sound in sounds])
+    return np.abs(heard - np.asarray(asked_midi)) < NEAR_SEMITONES

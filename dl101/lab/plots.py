@@ -21,9 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from dl101.errors import DataError
 from dl101.evaluation.results import Record
 from dl101.signal.feature import Feature
-from dl101.units import NOTE_NAMES as NOTE_NAMES
-from dl101.units import hz_to_midi
-from dl101.units import note_name as note_name
+from dl101.units import NOTE_NAMES as NOTE_NAMES  # the chapters' name of it
+from dl101.units import hz_to_midi, note_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

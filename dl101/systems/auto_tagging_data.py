@@ -225,11 +225,7 @@ def load_tag_tracks(
                 expected="entries with a label",
                 hint="use a dataset made for tagging, such as tags or genres",
             )
-        sides = (
-            {entry.filepath: entry.first("split") for entry in entries}
-            if embedded
-            else splits.safe_split(data.dataset, entries, seed=data.seed)
-        )
+        sides = splits.sides_of(data.dataset, entries, stated=embedded, seed=data.seed)
         kept = [entry for entry in entries if entry.filepath in sides]
         if not embedded and data.n_tracks is not None:  # some of each class: evenly over the list
             places = np.linspace(0, len(kept), min(data.n_tracks, len(kept)), endpoint=False)

@@ -50,7 +50,6 @@ from dl101.training.protocol import Evaluation
 ENCODEC = "encodec"
 CODECS = ("codec", ENCODEC)
 N_HEARD = 200  # generated notes that are measured
-NEAR_SEMITONES = 1 / 3  # of the pitch that was asked for
 # Contexts of the n-grams: how far back, in codes told frame by frame; the last is kept longest.
 CONTEXTS = {
     "unigram": lambda n_stages: (),
@@ -384,14 +383,6 @@ def generate(
 # ---- scores --------------------------------------------------------------------------------------
 
 
-def obeys(
-    sounds: NDArray[np.float32], sample_rate: int, asked_midi: Sequence[float]
-) -> NDArray[np.bool_]:
-    """Return whether each sound is within a third of a semitone of the pitch that was asked for."""
-    heard = np.array([judge.heard_midi(sound, sample_rate) for sound in sounds])
-    return np.abs(heard - np.asarray(asked_midi)) < NEAR_SEMITONES
-
-
 def heard_scores(system: AutoregressiveSystem, tracks: Sequence[CodeTrack]) -> dict[str, float]:
     """Return what is heard of generated notes, beside real ones of the same pitches and families.
 
@@ -418,7 +409,7 @@ def heard_scores(system: AutoregressiveSystem, tracks: Sequence[CodeTrack]) -> d
     scores: dict[str, float] = {}
     for tail, codes in notes.items():
         sounds = decode(system, codes)
-        right = obeys(sounds, rate, [track.pitch_midi for track in asked])
+        right = judge.plays_as_asked(sounds, rate, [track.pitch_midi for track in asked])
         low, high = proportion_interval(int(right.sum()), len(right))
         named = tagger.families_of(sounds, rate).argmax(axis=1)
         found = {

@@ -56,7 +56,6 @@ ATTACK_S, RELEASE_S = (
     0.5,
 )  # of a long note, which keep their pace; what is between is stretched
 N_KNOWN = 480  # training notes among which a copied one is looked for
-NEAR = 1 / 3  # of a semitone: a pitch that is obeyed
 
 
 class LatentCodec(shipped.Network):

@@ -225,20 +225,20 @@ class NotesTaggerSystem(fit.System):
 
     def embed_sounds(self, sounds: Sequence[ArrayLike], sample_rate: int) -> NDArray[np.float64]:
         """Return the embeddings of sounds of equal length, (items, 32), each at one level first."""
-        spectra = spectra_of([at_level(np.asarray(sound)) for sound in sounds], sample_rate)
+        spectra = self._spectra(sounds, sample_rate)
         with torch.inference_mode():
             parts = [self.network.embed(x) for x in torch.from_numpy(spectra).split(64)]
         return torch.cat(parts).double().numpy()
 
     def families_of(self, sounds: Sequence[ArrayLike], sample_rate: int) -> NDArray[np.float64]:
         """Return the probabilities of the families, (items, 11), of sounds of equal length."""
-        spectra = spectra_of([at_level(np.asarray(sound)) for sound in sounds], sample_rate)
-        return softmax(logits_of(self.network, spectra)[:, : len(FAMILIES)])
+        logits = logits_of(self.network, self._spectra(sounds, sample_rate))
+        families = torch.from_numpy(logits)[:, : len(FAMILIES)].double()
+        return torch.softmax(families, dim=-1).numpy()
 
-
-def softmax(logits: NDArray) -> NDArray[np.float64]:
-    """Return probabilities over the last axis."""
-    return torch.softmax(torch.from_numpy(logits).double(), dim=-1).numpy()
+    @staticmethod
+    def _spectra(sounds: Sequence[ArrayLike], sample_rate: int) -> NDArray[np.float32]:
+        return spectra_of([at_level(np.asarray(sound)) for sound in sounds], sample_rate)
 
 
 def build(settings: NotesTaggerConfig, *, seed: int = 0) -> NotesTaggerSystem:

@@ -9,6 +9,7 @@ import torch
 from dl101.data import pair, pyjama, source
 from dl101.data.embedded.export import CorpusFiles
 from dl101.errors import ConfigError, DataError, Dl101Error
+from dl101.evaluation import generation
 from dl101.evaluation.language import NGram
 from dl101.nn.codec import as_batch
 from dl101.systems import autoregressive as system_module
@@ -257,8 +258,8 @@ def test_it_learns_what_n_grams_cannot_and_what_it_is_told(tracks, codec):
         built, pitches_midi=[57, 62, 68], families=[None] * 3, seconds=0.2, temperature=0.5
     )
     assert sounds.shape == (3, 3200) and sounds.dtype == np.float32
-    assert system_module.obeys(sounds, 16_000, [57, 62, 68]).all()
-    assert not system_module.obeys(sounds, 16_000, [57.5, 63, 80]).any()
+    assert generation.plays_as_asked(sounds, 16_000, [57, 62, 68]).all()
+    assert not generation.plays_as_asked(sounds, 16_000, [57.5, 63, 80]).any()
 
 
 def test_bits_are_those_of_the_loss(tracks, codec):

@@ -25,7 +25,7 @@ from dl101.config import to_dict
 from dl101.evaluation import generation
 from dl101.nn import flow as paths
 from dl101.systems import flow
-from dl101.systems.flow_data import NEAR, LatentNote, asked_of
+from dl101.systems.flow_data import LatentNote, asked_of
 from dl101.training import protocol, shipped
 from dl101.training.comparison import Comparison, Measurement
 
@@ -74,10 +74,9 @@ class Judge:
         """Return what is measured of sounds, one for each note that is asked for."""
         found = self.tagger.embed_sounds(sounds, rate)
         named = self.tagger.families_of(sounds, rate).argmax(axis=1)
-        near = [
-            abs(generation.heard_midi(sound, rate) - note.pitch_midi) < NEAR
-            for sound, note in zip(sounds[:N_PITCHES], self.asked, strict=False)
-        ]
+        few = sounds[:N_PITCHES]
+        wanted = [note.pitch_midi for note in self.asked[: len(few)]]
+        near = generation.plays_as_asked(few, rate, wanted)
         return {
             "frechet": generation.frechet_distance(self.reference, found),
             "coverage": generation.density_coverage(self.reference, found)[1],

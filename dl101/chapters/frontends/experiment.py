@@ -33,7 +33,7 @@ from torch.nn import functional
 
 from dl101.data import pair, source
 from dl101.data.embedded import export
-from dl101.data.splits import SIDES, safe_split
+from dl101.data.splits import SIDES, sides_of
 from dl101.evaluation import probe_features, probe_models, tagging
 from dl101.evaluation.results import Measured
 from dl101.nn.compression import PCEN, log_compress
@@ -360,11 +360,7 @@ def load(task: Task, *, seed: int = 0, n_tracks: int | None = None, progress: bo
     }
     with pair.opened(files.audio, files.annotations) as (entries, store):
         entries = list(entries)
-        side_of = (
-            {entry.filepath: entry.first("split") for entry in entries}
-            if embedded
-            else safe_split(task.dataset, entries, seed=seed)
-        )
+        side_of = sides_of(task.dataset, entries, stated=embedded, seed=seed)
         kept = [entry for entry in entries if entry.filepath in side_of][: n_tracks or None]
         for entry in progress_bar(kept, f"reading {task.dataset}", enabled=progress):
             audio, rate = store.read(entry.filepath, start_s=0.0, duration_s=task.duration_s)

@@ -276,8 +276,7 @@ GENERATORS: Mapping[str, Generator] = {
 
 def pitches_obeyed(notes: Notes) -> NDArray[np.bool_]:
     """Return for the first notes whether each is within a third of a semitone of what was asked."""
-    heard = np.array([judge.heard_midi(sound, RATE) for sound in notes.audio[:N_PITCHES]])
-    return np.abs(heard - notes.asked_midi[:N_PITCHES]) < 1 / 3
+    return judge.plays_as_asked(notes.audio[:N_PITCHES], RATE, notes.asked_midi[:N_PITCHES])
 
 
 @dataclass(frozen=True, eq=False)
