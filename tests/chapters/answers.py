@@ -1263,3 +1263,79 @@ WRONG |= {
         "Return an array": lambda told, plain, weight: "told",
     },
 }
+
+
+# ---- source_separation -------------------------------------------------------------------------
+
+
+def masks_cell_by_cell(spectra):
+    found = np.zeros(spectra.shape)
+    for place in np.ndindex(*spectra.shape[1:]):
+        sizes = [math.hypot(z.real, z.imag) for z in spectra[(slice(None), *place)]]
+        if sum(sizes) > 0:
+            found[(slice(None), *place)] = [size / sum(sizes) for size in sizes]
+    return found
+
+
+def masks_of_the_library(spectra):
+    """The library's way needs no case of its own for silence: its denominator has a floor."""
+    magnitudes = np.abs(spectra)
+    return magnitudes / np.maximum(magnitudes.sum(axis=0), 1e-12)
+
+
+def phase_by_division(magnitudes, mixture):
+    size = np.abs(mixture)
+    found = magnitudes * np.where(size > 0, mixture / np.where(size > 0, size, 1), 0)
+    return found.real, found.imag
+
+
+def phase_by_torch(magnitudes, mixture):
+    mixture = torch.from_numpy(np.asarray(mixture))
+    turned = torch.polar(torch.from_numpy(magnitudes), mixture.angle().expand(magnitudes.shape))
+    turned = turned * (mixture != 0)
+    return turned.real, turned.imag
+
+
+def sdr_by_levels(estimate, reference, mixture):
+    """The reference's energy stands in both ratios: the gain is one of errors alone."""
+
+    def level_db(x):
+        return 20 * np.log10(np.linalg.norm(x))
+
+    wrong_db = level_db(reference - estimate)
+    return level_db(reference) - wrong_db, level_db(reference - mixture) - wrong_db
+
+
+def sdr_of_the_library(estimate, reference, mixture):
+    found = separation.sdr(estimate, reference)
+    return found, found - separation.sdr(mixture, reference)
+
+
+def median_by_reshaping(estimate, reference, frame_samples, silent_db):
+    n = len(reference) // frame_samples
+    e, r = (x[: n * frame_samples].reshape(n, -1) for x in (estimate, reference))
+    heard = 20 * np.log10(np.sqrt((r**2).mean(axis=1)) + 1e-300) >= silent_db
+    ratios = 10 * np.log10((r**2).sum(axis=1)[heard] / ((r - e) ** 2).sum(axis=1)[heard])
+    return np.median(ratios) if heard.any() else float("nan"), int((~heard).sum())
+
+
+RIGHT |= {
+    "source_separation.1": (masks_cell_by_cell, masks_of_the_library),
+    "source_separation.2": (phase_by_division, phase_by_torch),
+    "source_separation.3": (sdr_by_levels, sdr_of_the_library),
+    "source_separation.4": (median_by_reshaping,),
+}
+WRONG |= {
+    "source_separation.1": {
+        "the mask at (stem, bin, frame)": lambda spectra: 0.5 * masks_of_the_library(spectra),
+    },
+    "source_separation.2": {
+        "the value at (part, stem, bin, frame)": lambda m, x: (m, phase_by_division(m, x)[1] + 1),
+    },
+    "source_separation.3": {
+        "number 0 (0: SDR": lambda e, r, x: (sdr_by_levels(e, r, x)[0] + 1, 0.0),
+    },
+    "source_separation.4": {
+        "number 1 (0: median": lambda *a: (median_by_reshaping(*a)[0], -1),
+    },
+}
