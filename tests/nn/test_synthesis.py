@@ -280,6 +280,7 @@ def test_gradients_are_those_of_difference_quotients(in_doubles):
     tables, gains = control(3, 16, seed=3), control(2, n, 4, seed=4)
     signal, room, logits = control(2, n * hop, seed=5), control(6, seed=6), control(2, 8, seed=7)
     for function, parameters in (
+        (lambda f, start: phases(f, rate, start), (many, room[:6].reshape(2, 3))),
         (lambda f, a: oscillator_bank(f, a, hop, rate), (many, shares)),
         (lambda f, a, s: harmonics(f, a, s, hop, rate), (f0, level, shares)),
         (lambda f: sawtooth(f, hop, rate, n_partials=4), (f0,)),
