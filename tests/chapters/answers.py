@@ -21,7 +21,7 @@ from torch.distributions import Normal, kl_divergence
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
 from dl101.evaluation import generation, listening, separation
-from dl101.nn import code_patterns, flow, sampling
+from dl101.nn import code_patterns, flow, sampling, synthesis
 from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
 from dl101.signal import augment, mel, stft, tuning
@@ -1337,5 +1337,59 @@ WRONG |= {
     },
     "source_separation.4": {
         "number 1 (0: median": lambda *a: (median_by_reshaping(*a)[0], -1),
+    },
+}
+
+
+# ---- ddsp --------------------------------------------------------------------------------------
+
+
+def sine_of_the_library(frequency_hz, sample_rate):
+    frequency = torch.tensor(frequency_hz)[None, :, None]
+    return synthesis.phases(frequency, sample_rate)[0, :, 0].sin()
+
+
+def sine_by_turning(frequency_hz, sample_rate):
+    """A complex number, turned on from sample to sample."""
+    turns = np.exp(2j * np.pi * frequency_hz / sample_rate)
+    return np.concatenate([[1.0], np.cumprod(turns)[:-1]]).imag
+
+
+def windows_of_the_library(frames, hop):
+    return synthesis.upsample_hann(torch.tensor(frames)[None, :, None], hop)[0, :, 0]
+
+
+def windows_by_convolution(frames, hop):
+    """Impulses through a window, the last one given twice."""
+    impulses = np.zeros((len(frames) + 1) * hop)
+    impulses[::hop] = [*frames, frames[-1]]
+    window = scipy.signal.get_window("hann", 2 * hop)  # periodic
+    return np.convolve(impulses, window)[hop : (len(frames) + 1) * hop]
+
+
+def shares_one_by_one(f0_hz, amplitude, distribution, sample_rate):
+    rows = []
+    for f0, level, shares in zip(f0_hz, amplitude, distribution, strict=True):
+        kept = [s if 2 * f0 * (k + 1) < sample_rate else 0.0 for k, s in enumerate(shares)]
+        rows.append([level * s / (sum(kept) or 1.0) for s in kept])
+    return rows
+
+
+RIGHT |= {
+    "ddsp.1": (sine_of_the_library, sine_by_turning),
+    "ddsp.2": (windows_of_the_library, windows_by_convolution),
+    "ddsp.3": (shares_one_by_one,),
+}
+WRONG |= {
+    "ddsp.1": {
+        "the value at": lambda f, rate: 1.01 * sine_by_turning(f, rate),
+        "Return one array": lambda f, rate: "la",
+    },
+    "ddsp.2": {
+        "the value at": lambda frames, hop: windows_by_convolution(frames, hop) + 0.01,
+    },
+    "ddsp.3": {
+        "the value at": lambda *case: 1.01 * np.array(shares_one_by_one(*case)),
+        "the result is transposed": lambda *case: np.array(shares_one_by_one(*case)).T,
     },
 }
