@@ -43,6 +43,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "data.mirdata_bridge",
         "data.harte",
         "data.chord_segments",
+        "data.pitch_curve",
         "data.fetch",
         "data.feature_cache",
         "data.songs",

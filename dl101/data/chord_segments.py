@@ -200,6 +200,13 @@ def jams(segments: ChordSegments, *, title: str, duration_s: float) -> dict[str,
         }
         for (begin, end), label in zip(segments.intervals_s, segments.labels, strict=True)
     ]
+    return jams_document("chord", observations, title=title, duration_s=duration_s)
+
+
+def jams_document(
+    namespace: str, observations: list[dict[str, Any]], *, title: str, duration_s: float
+) -> dict[str, Any]:
+    """Return the content of a JAMS file with one annotation of a namespace."""
     source = {
         "curator": {"name": "", "email": ""},
         "annotator": {},
@@ -211,7 +218,7 @@ def jams(segments: ChordSegments, *, title: str, duration_s: float) -> dict[str,
         "data_source": "program",
     }
     annotation = {
-        "namespace": "chord",
+        "namespace": namespace,
         "data": observations,
         "annotation_metadata": source,
         "sandbox": {},
