@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dl101.data import chord_segments
 from dl101.data.cache import replacing
+from dl101.data.jams import document
 
 VOICED = 0.5  # least confidence of a frame that sounds
 
@@ -48,20 +48,18 @@ def write_jams(path: Path | str, found: PitchCurve, *, title: str, duration_s: f
 
 
 def jams(found: PitchCurve, *, title: str, duration_s: float) -> dict[str, Any]:
-    """Return the content of a JAMS file, by the schema of version 0.3."""
+    """Return the content of a JAMS file; see :func:`dl101.data.jams.document`."""
     rows = zip(found.times_s, found.f0_hz, found.confidence, found.voiced, strict=True)
-    observations = [
-        {
-            "time": round(float(time_s), 6),
-            "duration": 0.0,
-            "value": {"index": 0, "frequency": round(float(hz), 3), "voiced": bool(voiced)},
-            "confidence": round(float(confidence), 4),
-        }
+    observations = (
+        (
+            time_s,
+            0.0,
+            {"index": 0, "frequency": round(float(hz), 3), "voiced": bool(voiced)},
+            round(float(confidence), 4),
+        )
         for time_s, hz, confidence, voiced in rows
-    ]
-    return chord_segments.jams_document(
-        "pitch_contour", observations, title=title, duration_s=duration_s
     )
+    return document("pitch_contour", observations, title=title, duration_s=duration_s)
 
 
 def _write(path: Path | str, text: str) -> None:

@@ -118,7 +118,8 @@ def test_the_truth_of_a_tone_makes_its_sound_again(tracks):
         torch.from_numpy(tone.harmonic_distribution.T)[None].float(),
         torch.zeros(1, len(f0), 2),
     )
-    made = network.play_harmonics(given)[0].numpy()
+    # the corpus adds up phases up to and with a sample, the synthesiser up to it: one sample apart
+    made, wanted = network.play_harmonics(given)[0].numpy()[1:], wanted[:-1]
     gap = np.sqrt(np.mean((made - wanted) ** 2) / np.mean(wanted**2))
     assert gap < 0.05
 
