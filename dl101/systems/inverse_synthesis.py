@@ -7,7 +7,8 @@ tones made at random, all of whose parameters are known; then recordings join in
 is known but their sound. No pitch of a recording is ever told.
 
 The functions of this file are the chapter in order; those that every system has are listed in
-:class:`dl101.training.protocol.SystemModule`.
+:class:`dl101.training.protocol.SystemModule`. One file because what is heard of a stream, what is
+scored and what is learned must be frame by frame the same.
 """
 
 from __future__ import annotations
