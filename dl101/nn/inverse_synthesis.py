@@ -72,8 +72,11 @@ class EncoderConfig(Settings):
     n_bands
         Of the log-mel spectrum.
     stem
-        Channels of the first convolution, over 7 bands and 7 frames, which halves the bands; a
-        maximum of three bands halves them again.
+        Channels of the first convolution, over 7 bands and 7 frames.
+    pool
+        Whether that convolution takes every second band and a maximum of three bands every second
+        of these, as published; else the convolution takes every fourth. A maximum forgets which of
+        its bands was the loudest, and thus where a sine stands.
     widths, blocks, strides
         Of each stage of residual blocks: the narrow channels, of which four times as many go out;
         how many blocks; by how much the first of them thins the bands.
@@ -93,8 +96,9 @@ class EncoderConfig(Settings):
     """
 
     n_bands: Count = 192
-    stem: Count = 16
-    widths: Sizes = (8, 8)
+    stem: Count = 32
+    pool: bool = False
+    widths: Sizes = (12, 12)
     blocks: Sizes = (1, 1)
     strides: Sizes = (1, 1)
     norm: Literal["clip", "none"] = "none"
@@ -202,9 +206,10 @@ class ResNet(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         layers: list[nn.Module] = [
-            nn.Conv2d(1, config.stem, 7, (2, 1), padding=3),
-            nn.MaxPool2d((3, 1), (2, 1), padding=(1, 0)),
+            nn.Conv2d(1, config.stem, 7, (2 if config.pool else 4, 1), padding=3)
         ]
+        if config.pool:
+            layers.append(nn.MaxPool2d((3, 1), (2, 1), padding=(1, 0)))
         channels = config.stem
         last = len(config.widths) - 1
         for stage, width in enumerate(config.widths):
@@ -257,13 +262,30 @@ class SinusoidalEncoder(nn.Module):
             per_place = -(-config.n_bands // places)
             self.n_inside = per_place  # bands of the spectrum that a place may look up again
             self.head = nn.Conv2d(channels + per_place, config.n_sines * (1 + config.n_bins), 1)
-            with torch.no_grad():
-                self.head.bias[:: 1 + config.n_bins] = -2.0  # quiet, until there is a reason
+            self._begin_with_the_spectrum(channels)
             self.narrow = nn.Conv2d(channels + per_place, 4, 1)
             self.noise = nn.Linear(4 * places, config.n_noise)
             lowest, highest = _zones(places, config.n_sines, low_hz, high_hz)
         self.register_buffer("lowest_hz", lowest.float(), persistent=False)
         self.register_buffer("highest_hz", highest.float(), persistent=False)
+
+    @torch.no_grad()
+    def _begin_with_the_spectrum(self, channels: int) -> None:
+        """Let each sine begin where its zone is loud, about as loud as a sine there would be."""
+        n_bins, n_inside = self.config.n_bins, self.n_inside
+        for first in range(0, self.head.out_channels, 1 + n_bins):
+            rows = self.head.weight[first : first + 1 + n_bins, :, 0, 0]
+            rows[:, :channels] *= 0.1
+            rows[:, channels:] = 0.0
+            rows[0, channels:] = 2.9 / n_inside
+            self.head.bias[first] = -2.0
+            self.head.bias[first + 1 : first + 1 + n_bins] = 0.0
+            for number, place in enumerate(torch.linspace(-0.5, 1.5, n_bins).tolist()):
+                if 0 <= place < 1:  # else in a neighbour's zone
+                    rows[1 + number, channels + int(place * n_inside)] = 20.0
+                else:
+                    self.head.bias[first + 1 + number] = -4.0
+                    rows[1 + number, channels:] = 20.0 / n_inside
 
     def forward(self, spectrum: Tensor) -> Sinusoids:
         """Map (batch, 1, band, frame) to sines and noise."""
@@ -459,7 +481,7 @@ def multiples(f0_hz: Tensor, n: int) -> Tensor:
 
 
 def log_density(
-    pitches: Tensor, centres: Tensor, weights: Tensor, deviation: float = 0.1
+    pitches: Tensor, centres: Tensor, weights: Tensor, deviation: float = 0.1, tail: float = 0.0
 ) -> Tensor:
     r"""Return the logarithm of a Gaussian kernel density, (..., K), at K pitches.
 
@@ -476,11 +498,18 @@ def log_density(
         (..., J) of the kernels; weights are normalised here.
     deviation
         :math:`\sigma` in semitones.
+    tail
+        Share of a second bell in each kernel, ten times as wide. Not in the paper: with it a sine
+        far from all others costs something, but not more than all the rest together.
     """
     distance = (pitches[..., :, None] - centres[..., None, :]) / deviation
     share = (weights / weights.sum(-1, keepdim=True).clamp_min(1e-7)).clamp_min(1e-12).log()
     constant = math.log(deviation * math.sqrt(2 * math.pi))
-    return torch.logsumexp(share[..., None, :] - 0.5 * distance.square(), dim=-1) - constant
+    bells = -0.5 * distance.square()
+    if tail:
+        wide = 0.01 * bells + math.log(tail / 10)
+        bells = torch.logaddexp(bells + math.log1p(-tail), wide)
+    return torch.logsumexp(share[..., None, :] + bells, dim=-1) - constant
 
 
 def consistency_loss(
@@ -490,6 +519,7 @@ def consistency_loss(
     amplitudes_b: Tensor,
     *,
     deviation: float = 0.1,
+    tail: float = 0.0,
 ) -> Tensor:
     """Return how little two sets of sines agree, (...), in whatever order they stand.
 
@@ -503,16 +533,16 @@ def consistency_loss(
         (..., K), in Hz and linear.
     frequencies_b, amplitudes_b
         (..., J).
-    deviation
-        Of the kernels in semitones.
+    deviation, tail
+        Of the kernels, see :func:`log_density`.
     """
     a, b = midi_of(frequencies_a), midi_of(frequencies_b)
 
     def share(amplitudes: Tensor) -> Tensor:
         return amplitudes / amplitudes.sum(-1, keepdim=True).clamp_min(1e-7)
 
-    one_way = share(amplitudes_a) * log_density(a, b, amplitudes_b, deviation)
-    other_way = share(amplitudes_b) * log_density(b, a, amplitudes_a, deviation)
+    one_way = share(amplitudes_a) * log_density(a, b, amplitudes_b, deviation, tail)
+    other_way = share(amplitudes_b) * log_density(b, a, amplitudes_a, deviation, tail)
     n_most = max(a.shape[-1], b.shape[-1])
     levels = (amplitudes_a.sum(-1) - amplitudes_b.sum(-1)).abs() / n_most
     return levels - one_way.sum(-1) - other_way.sum(-1)

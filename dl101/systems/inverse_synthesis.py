@@ -89,8 +89,8 @@ class InverseConfig(Settings):
         Length of a piece of a recording, and how many a step takes.
     consistency_every
         In every how manieth frame sets of sines are compared.
-    deviation
-        Of the kernels in semitones.
+    deviation, tail
+        Of the kernels: semitones, and the share of a wider bell.
     stop_gradient
         Whether the harmonic encoder's errors stop before the sinusoidal encoder.
     vary
@@ -113,6 +113,7 @@ class InverseConfig(Settings):
     windows: tuple[Count, ...] = (2048, 1024, 512, 256, 128, 64)
     consistency_every: Count = 4
     deviation: Positive = 0.1
+    tail: Probability = 0.0
     stop_gradient: bool = True
     vary: bool = True
     low_midi: Positive = 24.0
@@ -246,6 +247,7 @@ class InverseSystem(fit.System):
             sines.frequencies_hz[:, ::step],
             sines.amplitudes[:, ::step],
             deviation=self.settings.deviation,
+            tail=self.settings.tail,
         )
         here = sounds[:, ::step]
         wrong = (parts.midi_of(said.f0_hz) - batch["f0_midi"]).abs()
@@ -278,6 +280,7 @@ class InverseSystem(fit.System):
             sines.frequencies_hz[:, ::step],
             sines.amplitudes[:, ::step],
             deviation=self.settings.deviation,
+            tail=self.settings.tail,
         )
         loud = (said.amplitude[:, ::step].detach() > 1e-3).float()
         return {

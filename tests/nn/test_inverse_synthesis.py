@@ -21,6 +21,7 @@ COUNTS = json.loads(
 FULL = EncoderConfig(
     n_bands=229,
     stem=64,
+    pool=True,
     widths=(32, 64, 128, 256),
     blocks=(2, 3, 4, 3),
     strides=(1, 2, 2, 2),
@@ -168,9 +169,10 @@ def test_the_density_is_that_of_the_formula(deviation):
     np.testing.assert_allclose(got, wanted, rtol=1e-9)
 
 
-def test_a_density_has_an_area_of_one():
-    grid = torch.linspace(50, 80, 30001, dtype=torch.float64)
-    density = parts.log_density(grid, 60 + 9 * draws(5), draws(5, seed=1), 0.2).exp()
+@pytest.mark.parametrize("tail", [0.0, 0.3])
+def test_a_density_has_an_area_of_one(tail):
+    grid = torch.linspace(40, 90, 50001, dtype=torch.float64)
+    density = parts.log_density(grid, 60 + 9 * draws(5), draws(5, seed=1), 0.2, tail).exp()
     assert torch.trapezoid(density, grid) == pytest.approx(1, abs=1e-6)
 
 
