@@ -76,7 +76,8 @@ class EncoderConfig(Settings):
     pool
         Whether that convolution takes every second band and a maximum of three bands every second
         of these, as published; else the convolution takes every fourth. A maximum forgets which of
-        its bands was the loudest, and thus where a sine stands.
+        its bands was the loudest, and thus where a sine stands. Without it, zones also begin as the
+        spectrum itself.
     widths, blocks, strides
         Of each stage of residual blocks: the narrow channels, of which four times as many go out;
         how many blocks; by how much the first of them thins the bands.
@@ -96,9 +97,9 @@ class EncoderConfig(Settings):
     """
 
     n_bands: Count = 192
-    stem: Count = 32
-    pool: bool = False
-    widths: Sizes = (12, 12)
+    stem: Count = 16
+    pool: bool = True
+    widths: Sizes = (8, 8)
     blocks: Sizes = (1, 1)
     strides: Sizes = (1, 1)
     norm: Literal["clip", "none"] = "none"
@@ -262,7 +263,10 @@ class SinusoidalEncoder(nn.Module):
             per_place = -(-config.n_bands // places)
             self.n_inside = per_place  # bands of the spectrum that a place may look up again
             self.head = nn.Conv2d(channels + per_place, config.n_sines * (1 + config.n_bins), 1)
-            self._begin_with_the_spectrum(channels)
+            with torch.no_grad():
+                self.head.bias[:: 1 + config.n_bins] = -2.0  # quiet, until there is a reason
+            if not config.pool:
+                self._begin_with_the_spectrum(channels)
             self.narrow = nn.Conv2d(channels + per_place, 4, 1)
             self.noise = nn.Linear(4 * places, config.n_noise)
             lowest, highest = _zones(places, config.n_sines, low_hz, high_hz)

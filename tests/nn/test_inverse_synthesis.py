@@ -63,9 +63,10 @@ def test_the_published_sizes_are_those_of_the_paper():
 @pytest.mark.parametrize("head", ["dense", "zones"])
 @pytest.mark.parametrize("norm", ["clip", "none"])
 @pytest.mark.parametrize("mean", ["hertz", "semitones"])
-def test_every_frame_is_heard_and_every_weight_learns(head, norm, mean):
+@pytest.mark.parametrize("pool", [True, False])
+def test_every_frame_is_heard_and_every_weight_learns(head, norm, mean, pool):
     torch.manual_seed(0)
-    config = EncoderConfig(**{**SMALL.__dict__, "head": head, "norm": norm, "n_sines": 3})
+    config = EncoderConfig(**{**SMALL.__dict__, "head": head, "norm": norm, "pool": pool})
     encoder = parts.SinusoidalEncoder(config)
     harmonic = parts.HarmonicEncoder(
         HarmonicConfig(width=8, hidden=6, n_harmonics=7, n_bins=9, mean=mean, series=3),
@@ -96,6 +97,20 @@ def test_zones_lie_side_by_side_and_reach_from_end_to_end():
     assert len(low) == 48 and encoder.n_sines == 96
     assert low[0] == 20 and high[-1] == pytest.approx(8000)
     assert (low[1:] < high[:-1]).all() and (low[1:] > low[:-1]).all()  # no gap
+
+
+def test_without_a_maximum_sines_begin_where_it_is_loud():
+    """A band that stands out moves the sines of its zone to it, before anything is learned."""
+    torch.manual_seed(0)
+    encoder = parts.SinusoidalEncoder(EncoderConfig(pool=False))
+    spectrum = torch.full((1, 1, 192, 3), -0.8)
+    spectrum[:, :, 4 * 20 + 1] = 0.4
+    said = encoder(spectrum)
+    loudest = int(said.amplitudes[0, 1].argmax())
+    assert loudest // 2 == 20
+    low, high = (x[loudest].log() for x in (encoder.lowest_hz, encoder.highest_hz))
+    place = (said.frequencies_hz[0, 1, loudest].log() - low) / (high - low)
+    assert 0.25 < place < 0.5  # the second of the zone's four bands, between its neighbours'
 
 
 def test_a_frame_depends_on_its_neighbours_alone_where_nothing_is_normalised():
