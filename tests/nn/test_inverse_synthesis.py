@@ -88,6 +88,8 @@ def test_every_frame_is_heard_and_every_weight_learns(head, norm, mean, pool):
     sum((x * torch.randn_like(x)).sum() for x in given).backward()
     for module in (encoder, harmonic):
         for name, p in module.named_parameters():
+            if name == "series.layers.4.bias":  # added to all logits alike
+                continue
             assert p.grad is not None and p.grad.abs().max() > 0, name
 
 
