@@ -620,7 +620,7 @@ class PitchClassifier(nn.Module):
     window_samples = 1024
 
     def __init__(
-        self, pitches_midi: Tensor, channels: tuple[int, ...] = (48, 16, 16, 16, 32, 64)
+        self, pitches_midi: Tensor, channels: tuple[int, ...] = (16, 8, 8, 8, 16, 32)
     ) -> None:
         super().__init__()
         self.register_buffer("pitches_midi", pitches_midi, persistent=False)

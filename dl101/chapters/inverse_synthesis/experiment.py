@@ -49,7 +49,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     ),
 }
 TOLD = "told (like CREPE)"
-TOLD_STEPS, TOLD_FRAMES = 2000, 256
+TOLD_STEPS, TOLD_FRAMES = 800, 128
 TOLD_HOP = 160  # 10 ms, as the truth
 
 Sides = Mapping[str, Sequence[PitchTrack]]
