@@ -466,6 +466,29 @@ def pitch_cross_entropy(
     return -(bell * logits.log_softmax(-1)).sum(-1)
 
 
+def likeliest_pitch(logits: Tensor, pitches_midi: Tensor, *, reach: float = 1.0) -> Tensor:
+    """Return MIDI numbers (...): the mean of the bins next to the likeliest, not of all.
+
+    Where a softmax hesitates between two pitches, an octave apart or a note before and after, its
+    mean lies between the two, where nobody sings. For training the mean is needed, because a
+    gradient passes through it; for an answer it is not.
+
+    Parameters
+    ----------
+    logits
+        (..., bin).
+    pitches_midi
+        (bin,) evenly spaced.
+    reach
+        Distance up to which bins count, in semitones; at least that of the next bin.
+    """
+    best = pitches_midi[logits.argmax(-1)]
+    reach = max(reach, 1.01 * float(pitches_midi[1] - pitches_midi[0]))
+    near = (pitches_midi - best[..., None]).abs() <= reach
+    shares = logits.softmax(-1) * near
+    return (shares * pitches_midi).sum(-1) / shares.sum(-1)
+
+
 # ---- pitches and sets of sines -------------------------------------------------------------------
 
 

@@ -47,6 +47,7 @@ from dl101.units import hz_to_midi
 
 WINDOW_SAMPLES = 2048
 MARGIN_FRAMES = 2  # of a window of the spectrum, at either end of a stretch of sound
+Reading = Literal["peak", "mean"]  # how a softmax over pitches becomes one pitch
 SCORED_TONES = 40  # at most; of a corpus that is mostly there to learn from
 BASELINES = ("yin", "pyin", "sawtooth", "twm-peaks")
 
@@ -409,32 +410,49 @@ def follow(
         held, first = held[drop * HOP_SAMPLES :], first + drop
 
 
+def pitch_of(system: InverseSystem, said: Harmonics, *, reading: Reading = "peak") -> Tensor:
+    """Return f0 in Hz, (batch, frame): at the peak of the softmax, or its mean as published."""
+    if reading == "mean":
+        return said.f0_hz
+    bins = system.harmonics.pitches_midi
+    return parts.hz_of(parts.likeliest_pitch(said.pitch_logits, bins))
+
+
 def confidence_of(system: InverseSystem, said: Harmonics) -> Tensor:
     """Return how sure the network is, (batch, frame) from 0 to 1.
 
-    The share of the softmax within a semitone of its mean, times how far the amplitude is above
+    The share of the softmax within a semitone of its peak, times how far the amplitude is above
     silence: 0.5 at -60 dB.
     """
     shares = said.pitch_logits.softmax(-1)
-    distance = system.harmonics.pitches_midi - parts.midi_of(said.f0_hz)[..., None]
+    peak_midi = parts.midi_of(pitch_of(system, said))
+    distance = system.harmonics.pitches_midi - peak_midi[..., None]
     near = (shares * (distance.abs() <= 1)).sum(-1)
     return near * said.amplitude / (said.amplitude + 1e-3)
 
 
-def curve(system: InverseSystem, blocks: Iterable[NDArray[np.float32]]) -> PitchCurve:
+def curve(
+    system: InverseSystem,
+    blocks: Iterable[NDArray[np.float32]],
+    *,
+    reading: Reading = "peak",
+) -> PitchCurve:
     """Return the pitch of a sound of any length at 16 kHz, given in blocks (n,)."""
     f0_hz, confidence = [np.zeros(0)], [np.zeros(0)]
     for _, said in follow(system, blocks):
-        f0_hz.append(said.f0_hz[0].double().cpu().numpy())
+        pitch = pitch_of(system, said, reading=reading)
+        f0_hz.append(pitch[0].double().cpu().numpy())
         confidence.append(confidence_of(system, said)[0].double().cpu().numpy())
     found = np.concatenate(f0_hz)
     times_s = np.arange(len(found)) * HOP_SAMPLES / SAMPLE_RATE
     return PitchCurve(times_s, found, np.concatenate(confidence))
 
 
-def predict(system: InverseSystem, audio: NDArray[np.float32]) -> PitchCurve:
+def predict(
+    system: InverseSystem, audio: NDArray[np.float32], *, reading: Reading = "peak"
+) -> PitchCurve:
     """Return the pitch of a sound, (samples,), at 16 kHz."""
-    return curve(system, [np.ascontiguousarray(audio, dtype=np.float32)])
+    return curve(system, [np.ascontiguousarray(audio, dtype=np.float32)], reading=reading)
 
 
 def follow_recording(
@@ -527,8 +545,9 @@ def tune_mismatch(
 
 
 def evaluate(system: InverseSystem, tracks: Mapping[str, Sequence[PitchTrack]]) -> Evaluation:
-    """Score the test side: f0 as the network says it and, as ``twm_...``, by mismatch of its sines.
+    """Score the test side: f0 as published, the mean of a softmax.
 
+    Scores named ``peak_...`` are of its peak, ``twm_...`` of the mismatch of the network's sines.
     The deviation of the mismatch is chosen on the validation side.
     """
     settings = system.settings
@@ -537,9 +556,17 @@ def evaluate(system: InverseSystem, tracks: Mapping[str, Sequence[PitchTrack]]) 
         return mismatch_curve(system, audio, deviation=deviation)
 
     deviation = tune_mismatch(settings, tracks["validation"], by_mismatch)
-    found = score(settings, tracks["test"], lambda audio: predict(system, audio).f0_hz)
+
+    def by_network(reading: Reading) -> Evaluation:
+        return score(
+            settings, tracks["test"], lambda audio: predict(system, audio, reading=reading).f0_hz
+        )
+
+    found, peak = by_network("mean"), by_network("peak")
     other = score(settings, tracks["test"], lambda audio: by_mismatch(audio, deviation))
-    overall = {**found.overall, **{f"twm_{name}": x for name, x in other.mean.items()}}
+    overall = dict(found.overall)
+    for prefix, scores in (("peak", peak), ("twm", other)):
+        overall |= {f"{prefix}_{name}": value for name, value in scores.mean.items()}
     return Evaluation(found.scores, {"twm_deviation": deviation}, overall)
 
 

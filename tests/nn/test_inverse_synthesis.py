@@ -296,6 +296,21 @@ def test_the_spread_of_a_softmax_counts_where_its_mean_does_not():
     assert cost[0] < cost[1] < cost[2]
 
 
+def test_where_two_pitches_are_likely_the_likelier_is_said_not_their_mean():
+    pitches = torch.arange(40.0, 80.0, 0.5)
+
+    def bell(at):
+        return torch.exp(-2 * (pitches - at) ** 2)
+
+    logits = torch.log(0.6 * bell(50.2) + 0.4 * bell(62.2) + 1e-9)[None]
+    mean = float((logits.softmax(-1) * pitches).sum())
+    assert 54 < mean < 56
+    assert float(parts.likeliest_pitch(logits, pitches)) == pytest.approx(50.2, abs=0.1)
+    coarse = pitches[::4]  # bins further apart than the reach: the next ones count
+    found = parts.likeliest_pitch(-0.1 * (coarse[None] - 50.9) ** 2, coarse)
+    assert 50.1 < float(found) < 51.9
+
+
 # ---- the rival -----------------------------------------------------------------------------------
 
 
