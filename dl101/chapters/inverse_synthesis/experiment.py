@@ -1,7 +1,7 @@
 """What the chapter on pitch by inverse synthesis compares over seeds, on voices, players and notes.
 
 Trackers that learn nothing; the network after its tones, and trained on with recordings in three
-ways (as in the paper, with the gradient let through, without the consistency loss); from nothing
+ways (as in the paper, with the gradient let through, without the loss of sines); from nothing
 but recordings, which ends where it should not; and a network like CREPE that is told the pitches of
 the same recordings. The seed draws tones, performances, initial weights and the order of training.
 """
@@ -41,7 +41,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     TONES: ("curriculum=tones",),
     "recordings": ON,
     "gradient let through": (*ON, "stop_gradient=false"),
-    "no consistency": (*ON, "weights.sinusoids=0.0"),
+    "no consistency": (*ON, "weights.sinusoids=0.0"),  # neither on tones nor on recordings
     "recordings alone": (
         "curriculum=recordings",
         "training.max_epochs=4",
