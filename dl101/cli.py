@@ -154,6 +154,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     separate.set_defaults(run=_separate)
 
+    pitch = commands.add_parser("pitch", help="follow the pitch of a voice or an instrument")
+    pitch.add_argument("file", type=Path, help="WAV, FLAC, MP3 or OGG, of any rate and length")
+    pitch.add_argument(
+        "-o", "--output", type=Path, required=True, help="a .csv or a .jams file for the curve"
+    )
+    pitch.add_argument(
+        "--network", default="inverse_synthesis", help="its name, or a file of weights"
+    )
+    pitch.set_defaults(run=_pitch)
+
     generate = commands.add_parser("generate", help="make a note that nobody played")
     generate.add_argument("--system", choices=("autoregressive", "flow"), default="flow")
     generate.add_argument("--pitch", default="A3", help="for example A3, C#4 or Bb2 (default: A3)")
@@ -526,6 +536,41 @@ def _separate(options: argparse.Namespace) -> None:
         system, options.file, options.output, residual=options.residual
     ):
         print(path)
+
+
+def _pitch(options: argparse.Namespace) -> None:
+    from dl101.data import audiofile, pitch_curve
+    from dl101.data.cache import check_writable
+    from dl101.systems import inverse_synthesis
+    from dl101.training import shipped
+
+    kind = options.output.suffix.lower()
+    if kind not in (".csv", ".jams"):
+        raise ConfigError(
+            "dl101 pitch --output",
+            got=str(options.output),
+            expected="a file whose name ends with .csv or .jams",
+            hint=f"write {options.output.with_suffix('.csv')}",
+        )
+    check_writable(options.output)
+    with audiofile.opened(options.file) as recording:
+        system = shipped.load(options.network).system
+        if not isinstance(system, inverse_synthesis.InverseSystem):
+            raise ConfigError(
+                "dl101 pitch --network",
+                got=f"{options.network}, which finds no pitch",
+                expected="a network trained by dl101 train inverse_synthesis",
+                hint="leave it out to get the one that ships",
+            )
+        found, duration_s = inverse_synthesis.follow_recording(system, recording)
+    if kind == ".csv":
+        pitch_curve.write_csv(options.output, found)
+    else:
+        pitch_curve.write_jams(
+            options.output, found, title=options.file.stem, duration_s=duration_s
+        )
+    share = found.voiced.mean() if len(found.voiced) else 0.0
+    print(f"{options.output}  {duration_s:.2f} s, {len(found.f0_hz)} frames, {share:.0%} voiced")
 
 
 def _generate(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 
+import mir_eval
 import numpy as np
 import scipy.fft
 import scipy.signal
@@ -1391,5 +1392,54 @@ WRONG |= {
     "ddsp.3": {
         "the value at": lambda *case: 1.01 * np.array(shares_one_by_one(*case)),
         "the result is transposed": lambda *case: np.array(shares_one_by_one(*case)).T,
+    },
+}
+
+
+# ---- inverse_synthesis -------------------------------------------------------------------------
+
+
+def accuracies_of_mir_eval(truth_hz, estimate_hz):
+    voiced, said = (np.where(x > 0, 1.0, 0.0) for x in (truth_hz, estimate_hz))
+    cents = [mir_eval.melody.hz2cents(x) for x in (truth_hz, estimate_hz)]
+    given = voiced, cents[0], said, cents[1]
+    return (
+        mir_eval.melody.raw_pitch_accuracy(*given),
+        mir_eval.melody.raw_chroma_accuracy(*given),
+    )
+
+
+def density_of_scipy(frequencies_hz, centres_hz, amplitudes, sigma):
+    pitches = 12 * np.log2(centres_hz / 440)
+    at = 12 * np.log2(frequencies_hz / 440)
+    bells = [
+        w * scipy.stats.norm.pdf(at, p, sigma) for w, p in zip(amplitudes, pitches, strict=True)
+    ]
+    return np.log(np.sum(bells, axis=0) / np.sum(amplitudes))
+
+
+def distance_of_the_library(estimate, reference, size):
+    def magnitudes(x):
+        found = np.abs(stft.stft(np.asarray(x, float), window_samples=size, hop_samples=size // 4))
+        return found[:, 2 : 3 + (len(x) - size) // (size // 4)]  # whole frames alone
+
+    a, b = magnitudes(estimate), magnitudes(reference)
+    return np.mean(np.abs(a - b)) + np.mean(np.abs(np.log((a + 1e-3) / (b + 1e-3))))
+
+
+RIGHT |= {
+    "inverse_synthesis.1": (accuracies_of_mir_eval,),
+    "inverse_synthesis.2": (density_of_scipy,),
+    "inverse_synthesis.3": (distance_of_the_library,),
+}
+WRONG |= {
+    "inverse_synthesis.1": {
+        "other order": lambda t, e: accuracies_of_mir_eval(t, e)[::-1],
+    },
+    "inverse_synthesis.2": {
+        "one log-density for each": lambda f, c, a, s: float(density_of_scipy(f, c, a, s).sum()),
+    },
+    "inverse_synthesis.3": {
+        "same result": lambda a, b, size: 0.0,
     },
 }
