@@ -51,7 +51,7 @@ from dl101.training.probing import ProbeConfig
 from dl101.training.protocol import Evaluation
 
 SIDES = ("train", "validation", "test")
-TOLD = ("dry", "loud", "high", "fast", "minor")  # tags that one augmentation or another may hide
+TOLD = ("dry", "high", "bass", "fast", "minor")  # tags that one augmentation or another may hide
 SHARES = (0.01, 0.03, 0.1, 0.3)  # of the labels; all of them besides
 Recordings = Mapping[str, Sequence[Recording]]
 
