@@ -128,6 +128,15 @@ def _parser() -> argparse.ArgumentParser:
         kind.add_argument("--network", default="cover_songs", help="its name, or a file of weights")
         kind.set_defaults(run=_covers_index if name == "index" else _covers_query)
     kind.add_argument("--top", type=int, default=10, help="how many to list (default: 10)")
+    transcribe = commands.add_parser("transcribe", help="write down the notes of a recording")
+    transcribe.add_argument("file", type=Path, help="WAV, FLAC, MP3 or OGG, of any length")
+    transcribe.add_argument(
+        "--output", type=Path, help="folder for a MIDI file, a table (.csv) and a .jams file"
+    )
+    transcribe.add_argument(
+        "--network", default="transcription", help="its name, or a file of weights"
+    )
+    transcribe.set_defaults(run=_transcribe)
     chords = commands.add_parser("chords", help="write down the chords of a recording")
     chords.add_argument("file", type=Path, help="WAV, FLAC, MP3 or OGG")
     chords.add_argument("--output", type=Path, help="folder for a .lab and a .jams file")
@@ -466,6 +475,37 @@ def _chords(options: argparse.Namespace) -> None:
             path.with_suffix(".jams"), found, title=title, duration_s=duration_s
         )
         print(f"written: {path.with_suffix('.lab')}, {path.with_suffix('.jams')}")
+
+
+def _transcribe(options: argparse.Namespace) -> None:
+    from dl101.data import audiofile, note_files
+    from dl101.systems import transcription
+    from dl101.training import shipped
+
+    with audiofile.opened(options.file):
+        pass  # what cannot be read is found before a network is loaded
+    network = shipped.load(options.network)
+    if not isinstance(network.system, transcription.TranscriptionSystem):
+        raise ConfigError(
+            "dl101 transcribe --network",
+            got=f"{options.network}, which finds no notes",
+            expected="a network trained by dl101 train transcription",
+            hint="leave it out to get the one that ships",
+        )
+    chosen = {name: network.metrics[name] for name in ("threshold", "onset_threshold")}
+    heard = transcription.listen(network.system, options.file, **chosen)
+    notes = heard.notes
+    if not options.output:
+        for row in zip(notes.onsets_s, notes.durations_s, notes.pitches_midi, strict=True):
+            print("{:8.2f} {:7.2f}  {:6.2f}".format(*row))
+        return
+    path, title = options.output / options.file.name, options.file.stem
+    note_files.write_midi(path.with_suffix(".mid"), notes)
+    note_files.write_csv(path.with_suffix(".csv"), notes)
+    note_files.write_jams(
+        path.with_suffix(".jams"), notes, title=title, duration_s=heard.duration_s
+    )
+    print(f"{len(notes)} notes: {path.with_suffix('.mid')}, .csv, .jams")
 
 
 def _separate(options: argparse.Namespace) -> None:
