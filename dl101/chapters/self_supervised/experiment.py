@@ -2,6 +2,8 @@
 
 - The same probes on what was never pretrained: statistics of MFCC, and the encoder with fresh
   weights; the seed draws weights and the order in which probes learn.
+- Objectives, augmentations and shares of labels compared on a small encoder of spectrograms; see
+  :mod:`dl101.chapters.self_supervised.objectives`. The seed draws views, weights and order.
 - Pitch learned from transposition alone; see :mod:`dl101.chapters.self_supervised.pitch`. There
   the seed draws the corpus, too.
 """
@@ -13,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from dl101.chapters.self_supervised import pitch
+from dl101.chapters.self_supervised import objectives, pitch
 from dl101.systems import self_supervised
 from dl101.systems.self_supervised_data import side_by_side, timbre_of, with_labels
 from dl101.training import probing
@@ -65,6 +67,25 @@ PROBES = Comparison(
     score=score,
     describe=lambda name: {"input": name},
 )
+
+
+def load_views(*, n_tracks: int, seed: int, progress: bool = True) -> objectives.Data:
+    """Return the recordings for small encoders; the seed is that of their views."""
+    settings = self_supervised.load_config()
+    recordings = load(n_tracks=n_tracks, seed=seed, progress=progress)
+    return objectives.Data(recordings, settings.sample_rate, settings.crop_samples, seed)
+
+
+OBJECTIVES = Comparison(
+    corpus=CORPUS,
+    n_tracks=N_TRACKS,
+    load=load_views,
+    n_items=lambda data: len(data.recordings["test"]),
+    variants=objectives.WAYS,
+    train=objectives.train,
+    score=objectives.score,
+    prefix="small: ",
+)
 PITCH = Comparison(
     corpus=pitch.CORPUS,
     n_tracks=pitch.N_TRACKS,
@@ -83,4 +104,5 @@ def run(
 ) -> Iterator[Measurement]:
     """Yield what is measured with a seed."""
     yield from PROBES.run(seed, n_tracks, done=done)
+    yield from OBJECTIVES.run(seed, n_tracks, done=done)
     yield from PITCH.run(seed, n_tracks, done=done)
