@@ -22,7 +22,7 @@ from torch.distributions import Normal, kl_divergence
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
 from dl101.evaluation import generation, listening, separation
-from dl101.nn import code_patterns, flow, sampling, synthesis
+from dl101.nn import code_patterns, flow, sampling, self_supervised, synthesis
 from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
 from dl101.signal import augment, mel, stft, tuning
@@ -1441,5 +1441,65 @@ WRONG |= {
     },
     "inverse_synthesis.3": {
         "same result": lambda a, b, size: 0.0,
+    },
+}
+
+
+def contrast_of_the_library(first, second, temperature):
+    return self_supervised.nt_xent(*map(torch.from_numpy, (first, second)), temperature=temperature)
+
+
+def contrast_one_by_one(first, second, temperature):
+    z = [row / np.sqrt(row @ row) for row in (*first, *second)]
+    n, total = len(first), 0.0
+    for i in range(2 * n):
+        scores = np.array([z[i] @ z[k] / temperature for k in range(2 * n) if k != i])
+        total += np.log(np.exp(scores).sum()) - z[i] @ z[(i + n) % (2 * n)] / temperature
+    return total / (2 * n)
+
+
+def views_with_a_list(sounds, augment, seed):
+    rng = np.random.default_rng(seed)
+    all_of_them = [augment(sound, rng) for sound in np.repeat(sounds, 2, axis=0)]
+    return {"first": np.array(all_of_them[::2]), "second": np.array(all_of_them[1::2])}
+
+
+def tracks_by_counting(logits, track):
+    said = torch.sigmoid(torch.from_numpy(logits)).numpy()
+    sums = np.zeros((track.max() + 1, logits.shape[1]))
+    np.add.at(sums, track, said)
+    return sums / np.bincount(track)[:, None]
+
+
+def geometry_of_the_library(first, second):
+    a, b = map(torch.from_numpy, (first, second))
+    return self_supervised.alignment(a, b), self_supervised.uniformity(a)
+
+
+RIGHT |= {
+    "self_supervised.1": (contrast_of_the_library, contrast_one_by_one),
+    "self_supervised.2": (views_with_a_list,),
+    "self_supervised.3": (tracks_by_counting,),
+    "self_supervised.4": (geometry_of_the_library,),
+}
+
+WRONG |= {
+    "self_supervised.1": {
+        "multiply by it": lambda a, b, t: contrast_one_by_one(a, b, 1 / t),
+        "should be": lambda a, b, t: 0.5 + contrast_one_by_one(a, b, t),
+    },
+    "self_supervised.2": {
+        "wrong order": lambda *case: tuple(views_with_a_list(*case).values())[::-1],
+        "Return two arrays": lambda sounds, augment, seed: "views",
+    },
+    "self_supervised.3": {
+        "decisions": lambda logits, track: tracks_by_counting(logits, track) >= 0.5,
+        "logits still": lambda logits, track: np.stack(
+            [logits[track == k].mean(axis=0) for k in range(track.max() + 1)]
+        ),
+    },
+    "self_supervised.4": {
+        "wrong order": lambda a, b: geometry_of_the_library(a, b)[::-1],
+        "should be": lambda a, b: (0.9 * geometry_of_the_library(a, b)[0], 0.0),
     },
 }
