@@ -35,7 +35,7 @@ from dl101.units import amplitude_to_db
 
 CORPUS, N_TRACKS = "stems", 96
 SPECTRUM = "spectrum"
-TRANSPOSED = "demucs, pitch and tempo"
+MOVED = "demucs, pitch and tempo"
 EPOCHS = 30  # of 40 steps; songs that are there twice need half as many
 SEMITONES, STRETCH = 2.0, (0.88, 1.12)
 
@@ -61,24 +61,24 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "demucs, no LSTM": ("network.lstm_layers=0",),
     "demucs, not rescaled": ("network.rescale=0",),
     "demucs, l1": ("loss=l1",),
-    "demucs, si-sdr": ("loss=si-sdr",),
+    "demucs, sdr": ("loss=sdr",),
     "demucs, stft": ("loss=stft",),
     "demucs, as it is": ("augmentation=null",),
     "demucs, moved": (_varied(),),
     "demucs, swap": (_varied(swap=0.5),),
     "demucs, gain": (_varied(gain_db=6.0),),
     "demucs, remix": (_varied(remix=1.0),),
-    TRANSPOSED: (),
+    MOVED: (),
 }
 
 
 def settings_of(name: str) -> system.SeparationWaveformConfig | spectral.SeparationConfig:
     """Return the settings of a variant."""
-    epochs = EPOCHS // 2 if name == TRANSPOSED else EPOCHS
+    epochs = EPOCHS // 2 if name == MOVED else EPOCHS
     length = (f"training.max_epochs={epochs}", f"training.patience={epochs}")
     if name == SPECTRUM:  # pieces of 2 s, 8 a step
         return spectral.load_config(settings=length)
-    return system.load_config(settings=[*length, "training.batch_size=16", *VARIANTS[name]])
+    return system.load_config(settings=[*length, *VARIANTS[name]])
 
 
 def load(*, seed: int, n_tracks: int, progress: bool = True) -> dict[str, list[SongTrack]]:
@@ -104,7 +104,7 @@ def tracks_of(name: str, tracks: Sides, *, seed: int) -> dict[str, list[SongTrac
             side: [replace(t, stems=t.stems.mean(axis=1, keepdims=True)) for t in members]
             for side, members in found.items()
         }
-    if name == TRANSPOSED:
+    if name == MOVED:
         rng = np.random.default_rng(seed)
         found["train"] += [transposed(song, rng) for song in found["train"]]
     return found
