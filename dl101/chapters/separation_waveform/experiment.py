@@ -34,6 +34,7 @@ from dl101.training.fit import System
 from dl101.units import amplitude_to_db
 
 CORPUS, N_TRACKS = "stems", 96
+PREFIX = "steps: "
 SPECTRUM = "spectrum"
 MOVED = "demucs, pitch and tempo"
 EPOCHS = 30  # of 40 steps; songs that are there twice need half as many
@@ -175,6 +176,7 @@ COMPARISON = Comparison(
         **{name: partial(_bound, make) for name, make in separation.BOUNDS.items()},
     },
     describe=describe,
+    prefix=PREFIX,
 )
 
 
