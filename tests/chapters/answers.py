@@ -25,6 +25,8 @@ from dl101.evaluation import generation, listening, separation
 from dl101.nn import code_patterns, flow, sampling, self_supervised, synthesis
 from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
+from dl101.nn.wave_unet import WaveUNet, WaveUNetConfig
+from dl101.nn.waveform_separation import middle
 from dl101.signal import augment, mel, stft, tuning
 from dl101.signal.feature import Feature
 from dl101.targets import PitchAxis, from_notes
@@ -1501,5 +1503,57 @@ WRONG |= {
     "self_supervised.4": {
         "wrong order": lambda a, b: geometry_of_the_library(a, b)[::-1],
         "should be": lambda a, b: (0.9 * geometry_of_the_library(a, b)[0], 0.0),
+    },
+}
+
+
+# ---- separation_waveform -----------------------------------------------------------------------
+
+
+def remixed_one_by_one(stems, pieces, gains_db):
+    new = np.empty_like(stems)
+    for i, k in np.ndindex(pieces.shape):
+        new[i, k] = stems[pieces[i, k], k] * np.exp(np.log(10) * gains_db[i, k] / 20)
+    return np.add.reduce(new, 1), new
+
+
+def field_of_the_library(n_layers, down_taps, up_taps):
+    config = WaveUNetConfig(n_layers=n_layers, channels=1, down_kernel=down_taps, up_kernel=up_taps)
+    with torch.device("meta"):
+        network = WaveUNet(config, 4, 1)
+    return network.receptive_field
+
+
+def l1_of_the_library(made, stems):
+    made, stems = torch.from_numpy(made), torch.from_numpy(stems)
+    return torch.nn.functional.l1_loss(made, middle(stems, made.shape[-1])).item()
+
+
+RIGHT |= {
+    "separation_waveform.1": (remixed_one_by_one,),
+    "separation_waveform.2": (field_of_the_library,),
+    "separation_waveform.3": (
+        l1_of_the_library,
+        lambda made, stems: np.abs(
+            made - stems[..., (lost := (stems.shape[-1] - made.shape[-1]) // 2) : -lost]
+        ).mean(),
+    ),
+}
+
+WRONG |= {
+    "separation_waveform.1": {
+        "the old stems": lambda stems, pieces, gains_db: (
+            stems.sum(axis=1),
+            remixed_one_by_one(stems, pieces, gains_db)[1],
+        ),
+        "should be": lambda *case: (remixed_one_by_one(*case)[0] + 1, case[0]),
+    },
+    "separation_waveform.2": {
+        "it sees": lambda n, d, u: 2**n * (d + u),
+        "Only the way down": lambda n, d, u: 1 + sum((d - 1) * 2**k for k in range(n + 1)),
+    },
+    "separation_waveform.3": {
+        "the loss should be": lambda made, stems: np.abs(made).mean(),
+        "the first samples": lambda made, stems: np.abs(made - stems[..., : made.shape[-1]]).mean(),
     },
 }
