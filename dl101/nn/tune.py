@@ -91,8 +91,10 @@ TABLE_1: Mapping[str, Sizes] = {
 
 
 class Maps(NamedTuple):
-    """What each block of each path puts out, (batch, channel, frame); the bottleneck is the last
-    of ``contractive``."""
+    """What each block of each path puts out, (batch, channel, frame).
+
+    The last of ``contractive`` is the bottleneck.
+    """
 
     contractive: list[Tensor]
     expansive: list[Tensor]
@@ -351,7 +353,8 @@ def receptive_span(sizes: Sizes, path: str, i: int, frame: int) -> Span:
     ShapeError
         If there is no such block.
     """
-    lengths = dict(zip(PATHS, (sizes.n_contractive + 1, sizes.n_expansive, sizes.n_tail)))
+    counts = sizes.n_contractive + 1, sizes.n_expansive, sizes.n_tail
+    lengths = dict(zip(PATHS, counts, strict=True))
     if path not in lengths or not -lengths[path] <= i < lengths[path]:
         raise ShapeError(
             "block of a TUNe",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dl101.errors import ConfigError, ShapeError
 from dl101.nn.inspection import receptive_field
 from dl101.nn.sample_level import SAMPLE_CNN, SampleCNN
-from dl101.nn.tune import TABLE_1, PATHS, Sizes, TailedByCLMR, Tap, TUNe, UShape, receptive_span
+from dl101.nn.tune import PATHS, TABLE_1, Sizes, TailedByCLMR, Tap, TUNe, UShape, receptive_span
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "parameter_counts.json").read_text())
 SMALL = {
