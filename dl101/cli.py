@@ -129,6 +129,15 @@ def _parser() -> argparse.ArgumentParser:
         kind.add_argument("--network", default="cover_songs", help="its name, or a file of weights")
         kind.set_defaults(run=_covers_index if name == "index" else _covers_query)
     kind.add_argument("--top", type=int, default=10, help="how many to list (default: 10)")
+    transcribe = commands.add_parser("transcribe", help="write down the notes of a recording")
+    transcribe.add_argument("file", type=Path, help="WAV, FLAC, MP3 or OGG, of any length")
+    transcribe.add_argument(
+        "--output", type=Path, help="folder for a MIDI file, a table (.csv) and a .jams file"
+    )
+    transcribe.add_argument(
+        "--network", default="transcription", help="its name, or a file of weights"
+    )
+    transcribe.set_defaults(run=_transcribe)
     chords = commands.add_parser("chords", help="write down the chords of a recording")
     chords.add_argument("file", type=Path, help="WAV, FLAC, MP3 or OGG")
     chords.add_argument("--output", type=Path, help="folder for a .lab and a .jams file")
@@ -156,6 +165,18 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--network", help="a file of weights (default: those that ship)")
     generate.set_defaults(run=_generate)
 
+    embed = commands.add_parser("embed", help="write what an encoder says of recordings to a file")
+    embed.add_argument("files", type=Path, nargs="+", help="WAV, FLAC, MP3 or OGG, of any length")
+    embed.add_argument("-o", "--output", type=Path, required=True, help="a .npz or .hdf5 file")
+    embed.add_argument("--hop", type=float, help="seconds between crops (default: their length)")
+    similar = commands.add_parser("similar", help="list the recordings of a folder that are alike")
+    similar.add_argument("file", type=Path, help="a recording: WAV, FLAC, MP3 or OGG")
+    similar.add_argument("directory", type=Path, help="folder of recordings")
+    similar.add_argument("--top", type=int, default=10, help="how many to list (default: 10)")
+    for command, run in ((embed, _embed), (similar, _similar)):
+        command.add_argument("--network", default="self_supervised", help="or a file of weights")
+        command.set_defaults(run=run)
+
     probe = commands.add_parser("probe", help="measure how hard the embedded corpora are")
     probe.add_argument("corpora", nargs="*", help="their names (default: all)")
     probe.add_argument("--seed", type=int, nargs="+", default=[0], help="seeds of the corpora")
@@ -181,6 +202,7 @@ def _check_numbers(options: argparse.Namespace) -> None:
         "tracks": TrackCount,
         "minutes": Minutes,
         "seconds": Annotated[float, Range(above=0, at_most=60)],
+        "hop": Annotated[float, Range(at_least=0.01, at_most=3600)],
         "jobs": Jobs,
         "top": Annotated[int, Range(at_least=1, at_most=1000)],
         "n_students": Annotated[int, Range(at_least=1, at_most=10_000)],
@@ -395,6 +417,38 @@ def _tag(options: argparse.Namespace) -> None:
             print(f"{heard.classes[k]:{width}} {values}")
 
 
+def _embed(options: argparse.Namespace) -> None:
+    from dl101.systems import self_supervised
+    from dl101.training import embedding, shipped
+
+    system = shipped.load(options.network).system
+    found = []
+    for path in options.files:
+        found.append(self_supervised.embed_file(system, path, hop_s=options.hop))
+        n_crops, n_numbers = found[-1].values.shape
+        print(f"{path.name}: {n_crops} crops of {n_numbers} numbers")
+    embedding.write(options.output, found)
+    print(f"written to {options.output}")
+
+
+def _similar(options: argparse.Namespace) -> None:
+    from dl101.systems import self_supervised
+    from dl101.training import embedding, shipped
+
+    system = shipped.load(options.network).system
+
+    def embed(path: Path) -> embedding.Embedded:
+        return self_supervised.embed_file(system, path)
+
+    query = embed(options.file)
+    found, left_out = embedding.embed_folder(embed, options.directory)
+    for error in left_out:
+        print(f"left out: {error}", file=sys.stderr)
+    for rank, (name, cosine) in enumerate(embedding.most_similar(query, found), start=1):
+        if rank <= options.top:
+            print(f"{rank:3d}  {cosine:6.3f}  {name}")
+
+
 def _covers_index(options: argparse.Namespace) -> None:
     from dl101.data.cache import check_writable
     from dl101.systems import cover_songs
@@ -441,6 +495,37 @@ def _chords(options: argparse.Namespace) -> None:
             path.with_suffix(".jams"), found, title=title, duration_s=duration_s
         )
         print(f"written: {path.with_suffix('.lab')}, {path.with_suffix('.jams')}")
+
+
+def _transcribe(options: argparse.Namespace) -> None:
+    from dl101.data import audiofile, note_files
+    from dl101.systems import transcription
+    from dl101.training import shipped
+
+    with audiofile.opened(options.file):
+        pass  # what cannot be read is found before a network is loaded
+    network = shipped.load(options.network)
+    if not isinstance(network.system, transcription.TranscriptionSystem):
+        raise ConfigError(
+            "dl101 transcribe --network",
+            got=f"{options.network}, which finds no notes",
+            expected="a network trained by dl101 train transcription",
+            hint="leave it out to get the one that ships",
+        )
+    chosen = {name: network.metrics[name] for name in ("threshold", "onset_threshold")}
+    heard = transcription.listen(network.system, options.file, **chosen)
+    notes = heard.notes
+    if not options.output:
+        for row in zip(notes.onsets_s, notes.durations_s, notes.pitches_midi, strict=True):
+            print("{:8.2f} {:7.2f}  {:6.2f}".format(*row))
+        return
+    path, title = options.output / options.file.name, options.file.stem
+    note_files.write_midi(path.with_suffix(".mid"), notes)
+    note_files.write_csv(path.with_suffix(".csv"), notes)
+    note_files.write_jams(
+        path.with_suffix(".jams"), notes, title=title, duration_s=heard.duration_s
+    )
+    print(f"{len(notes)} notes: {path.with_suffix('.mid')}, .csv, .jams")
 
 
 def _separate(options: argparse.Namespace) -> None:

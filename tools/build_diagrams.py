@@ -35,7 +35,7 @@ from matplotlib.path import Path as Outline
 from matplotlib.transforms import Bbox
 
 FOLDER = Path(__file__).resolve().parents[1] / "book" / "_static" / "diagrams"
-MAX_BYTES = 60_000
+MAX_BYTES = 66_000
 
 # ink: text · soft: secondary text · line: borders and plain arrows · plain: a neutral surface
 # blue: what exists, what is ours · orange: the truth, mistakes · each with a surface of its own
@@ -316,14 +316,14 @@ MAP = (
     ("Bricks", "parts to build with",
      (("depthwise", "c"), ("ResNet", "c"), ("ConvNeXt", "c"), ("U-Net", "c"), ("TCN", "c"),
       ("pooling", "c"), ("LSTM", "c"), ("Transformer", "l"), ("autoencoder", "c"),
-      ("quantiser", "c"))),
+      ("quantiser", "c"), ("synthesiser", "c"))),
     ("Training", "what is asked of it",
      (("supervised", "c"), ("augmentation", "c"),
-      ("metric learning", "c"), ("self-supervised", "p"),
+      ("metric learning", "c"), ("self-supervised", "c"),
       ("adversarial", "c"), ("diffusion", "c"))),
     ("Tasks", "listening to music",
      (("multi-pitch", "c"), ("chords", "c"), ("tags", "c"), ("cover versions", "c"),
-      ("source separation", "p"))),
+      ("source separation", "c"), ("pitch", "c"), ("singing vocoder", "c"))),
     ("Generation", "making sound",
      (("codec", "c"), ("autoregressive", "c"), ("latent diffusion", "c"), ("judging", "c"))),
 )  # fmt: skip

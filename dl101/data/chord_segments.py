@@ -6,8 +6,7 @@ for the instant at its centre, ``t * hop_s``. Labels are in Harte's syntax, as m
 class, which is something else than "no chord".
 
 A ``.lab`` file has one line ``begin end label`` for each segment, times in seconds (C. Harte et
-al., ISMIR 2005). JAMS is JSON that holds annotations of a recording of any kind (E. Humphrey et
-al., JAMS: a JSON annotated music specification for reproducible MIR research, ISMIR 2014).
+al., ISMIR 2005).
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dl101 import __version__
 from dl101.data.cache import replacing
 from dl101.data.harte import IGNORED, canonical
+from dl101.data.jams import document
 from dl101.errors import DataError
 
 # Times are decimal numbers of seconds: shorter gaps and segments are rounding.
@@ -190,43 +189,12 @@ def write_jams(path: Path | str, segments: ChordSegments, *, title: str, duratio
 
 
 def jams(segments: ChordSegments, *, title: str, duration_s: float) -> dict[str, Any]:
-    """Return the content of a JAMS file, by the schema of version 0.3."""
-    observations = [
-        {
-            "time": round(float(begin), 6),
-            "duration": round(float(end - begin), 6),
-            "value": label,
-            "confidence": None,
-        }
+    """Return the content of a JAMS file; see :func:`dl101.data.jams.document`."""
+    observations = (
+        (begin, end - begin, label, None)
         for (begin, end), label in zip(segments.intervals_s, segments.labels, strict=True)
-    ]
-    source = {
-        "curator": {"name": "", "email": ""},
-        "annotator": {},
-        "version": __version__,
-        "corpus": "",
-        "annotation_tools": f"dl101 {__version__}",
-        "annotation_rules": "",
-        "validation": "",
-        "data_source": "program",
-    }
-    annotation = {
-        "namespace": "chord",
-        "data": observations,
-        "annotation_metadata": source,
-        "sandbox": {},
-        "time": 0,
-        "duration": float(duration_s),
-    }
-    about = {
-        "title": title,
-        "artist": "",
-        "release": "",
-        "duration": float(duration_s),
-        "identifiers": {},
-        "jams_version": "0.3.4",
-    }
-    return {"annotations": [annotation], "file_metadata": about, "sandbox": {}}
+    )
+    return document("chord", observations, title=title, duration_s=duration_s)
 
 
 def _write(path: Path | str, text: str) -> None:

@@ -32,12 +32,11 @@ from dl101.data.source import DataConfig
 from dl101.evaluation import multi_pitch
 from dl101.nn import factory, losses
 from dl101.signal.cqt import HcqtConfig
-from dl101.systems import multi_pitch_data
-from dl101.systems.multi_pitch_data import AugmentationConfig, PitchTrack
 from dl101.targets import PitchAxis
-from dl101.training import fit, protocol
+from dl101.training import fit, pitch_tracks, protocol
 from dl101.training.batches import PatchData, by_side
 from dl101.training.fit import FitResult, TrainingConfig
+from dl101.training.pitch_tracks import AugmentationConfig, PitchTrack
 from dl101.training.protocol import CONFIGS, Evaluation
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
@@ -82,7 +81,7 @@ def load_tracks(
         accept_restricted=accept_restricted,
         progress=progress,
     )
-    tracks = multi_pitch_data.load_pitch_tracks(
+    tracks = pitch_tracks.load_pitch_tracks(
         files.audio,
         files.annotations,
         settings.feature,
@@ -130,7 +129,7 @@ class MultiPitchSystem(fit.System):
         if self.settings.augmentation is not None:
             # of the seed and the step alone, so that a resumed run draws what it would have drawn
             rng = np.random.default_rng([torch.initial_seed(), self.global_step])
-            varied = multi_pitch_data.augment(batch["input"], self.settings.augmentation, rng)
+            varied = pitch_tracks.augment(batch["input"], self.settings.augmentation, rng)
             batch = {**batch, "input": varied}
         return super().training_step(batch, batch_idx)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -154,6 +155,23 @@ def test_struck_notes_decay_and_released_notes_stop():
 
     assert level_db(0.3, 0.5) - level_db(1.9, 2.1) > 10.0
     assert level_db(2.4, 4.0) < -110.0
+
+
+@pytest.mark.parametrize("name", ["piano", "kit-standard", "oboe"])
+@pytest.mark.parametrize("vibrato_cents", [0.0, 20.0])
+def test_a_repeated_note_sounds_as_if_it_were_alone(name, vibrato_cents):
+    # Its sound is kept: neither its length, its level nor its release may pass to the next note.
+    player = Player(name, vibrato_cents=vibrato_cents)
+    durations_s, levels_db = np.array([0.3, 1.5, 0.2, 0.9]), np.array([0.0, -6.0, 3.0, 0.0])
+    cents = np.array([0.0, 0.0, 0.0, 7.0])
+    notes = replace(
+        melody([42] * 4, step_s=0.4), durations_s=durations_s, levels_db=levels_db, cents=cents
+    )
+    alone = np.zeros(3 * SAMPLE_RATE, dtype=np.float32)
+    for i in range(4):
+        one = Notes(**{field: values[[i]] for field, values in vars(notes).items()})
+        alone += renderer.render_voice(one, player, alone.size)
+    np.testing.assert_array_equal(renderer.render_voice(notes, player, alone.size), alone)
 
 
 def test_levels_scale_a_note():

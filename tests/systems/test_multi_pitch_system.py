@@ -14,9 +14,9 @@ from dl101.errors import ConfigError, Dl101Error
 from dl101.evaluation import multi_pitch as metrics
 from dl101.evaluation import results
 from dl101.systems import multi_pitch as system
-from dl101.systems.multi_pitch_data import PitchTrack
 from dl101.targets import PitchAxis
 from dl101.training import protocol, shipped
+from dl101.training.pitch_tracks import PitchTrack
 
 pytestmark = pytest.mark.slow
 

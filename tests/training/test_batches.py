@@ -12,9 +12,8 @@ from dl101.data import pyjama
 from dl101.data.audiostore import AudioStoreWriter
 from dl101.errors import DataError
 from dl101.signal.cqt import HcqtConfig
-from dl101.systems import multi_pitch_data
 from dl101.targets import PitchAxis
-from dl101.training import batches
+from dl101.training import batches, pitch_tracks
 from dl101.units import midi_to_hz
 
 RATE = 22050
@@ -61,9 +60,7 @@ def test_audio_and_annotations_of_two_exports_are_refused(pair):
     collection = pyjama.read(annotations)
     pyjama.write(annotations, replace(collection, audio_identity="that of another seed"))
     with pytest.raises(DataError, match="written together"):
-        multi_pitch_data.load_pitch_tracks(
-            audio, annotations, CONFIG, dataset="bach10", progress=False
-        )
+        pitch_tracks.load_pitch_tracks(audio, annotations, CONFIG, dataset="bach10", progress=False)
 
 
 def test_both_styles_give_input_and_target_in_the_same_bin(pair):
@@ -74,7 +71,7 @@ def test_both_styles_give_input_and_target_in_the_same_bin(pair):
             ("stem.wav", 57, {"role": text("stem"), "f0multi": curve(57)}),
         ]
     )
-    tracks = multi_pitch_data.load_pitch_tracks(*files, CONFIG, dataset="x", progress=False)
+    tracks = pitch_tracks.load_pitch_tracks(*files, CONFIG, dataset="x", progress=False)
     assert [(t.key, t.side) for t in tracks] == [("curve.wav", "train"), ("notes.wav", "test")]
     axis = PitchAxis.of(CONFIG)
     for track, midi in zip(tracks, (57, 64), strict=True):
@@ -94,7 +91,7 @@ def test_both_styles_give_input_and_target_in_the_same_bin(pair):
 def test_without_a_stated_split_works_stay_together(pair):
     names = [f"MAPS_MUS-piece{i}_{piano}.wav" for i in range(6) for piano in ("A", "B")]
     files = pair([(name, 60, {"pitchmidi": notes(60)}) for name in names])
-    tracks = multi_pitch_data.load_pitch_tracks(*files, CONFIG, dataset="maps", progress=False)
+    tracks = pitch_tracks.load_pitch_tracks(*files, CONFIG, dataset="maps", progress=False)
     sides = {}
     for track in tracks:
         sides.setdefault(track.key.rsplit("_", 1)[0], set()).add(track.side)
@@ -109,10 +106,8 @@ def test_audio_at_another_rate_is_converted(pair, tmp_path):
         time = np.arange(2 * RATE) / (2 * RATE)
         tone = 0.3 * np.sin(2 * np.pi * midi_to_hz(57) * time)
         store.append("a.wav", tone.astype(np.float32), 2 * RATE)
-    (ours,) = multi_pitch_data.load_pitch_tracks(*files, CONFIG, dataset="x", progress=False)
-    (other,) = multi_pitch_data.load_pitch_tracks(
-        double, files[1], CONFIG, dataset="x", progress=False
-    )
+    (ours,) = pitch_tracks.load_pitch_tracks(*files, CONFIG, dataset="x", progress=False)
+    (other,) = pitch_tracks.load_pitch_tracks(double, files[1], CONFIG, dataset="x", progress=False)
     middle = len(ours.times_s) // 2
     np.testing.assert_allclose(ours.times_s, other.times_s)
     assert other.input[0, :, middle].argmax() == ours.input[0, :, middle].argmax()
@@ -126,16 +121,16 @@ def test_half_stated_splits_and_foreign_annotations_are_refused(pair):
         ]
     )
     with pytest.raises(DataError, match=r"entry b\.wav, field 'split'.*of every entry"):
-        multi_pitch_data.load_pitch_tracks(*files, CONFIG, dataset="x", progress=False)
+        pitch_tracks.load_pitch_tracks(*files, CONFIG, dataset="x", progress=False)
     late = (pyjama.Atom(57.0, 9.0, 0.5),)
     files = pair([("a.wav", 57, {"pitchmidi": late, "split": text("test")})])
     with pytest.raises(DataError, match=r"an annotation at 9\.00 s"):
-        multi_pitch_data.load_pitch_tracks(*files, CONFIG, dataset="x", progress=False)
+        pitch_tracks.load_pitch_tracks(*files, CONFIG, dataset="x", progress=False)
 
 
 def test_an_empty_side_is_an_error(pair):
     files = pair([("a.wav", 57, {"f0multi": curve(57), "split": text("test")})])
-    tracks = multi_pitch_data.load_pitch_tracks(*files, CONFIG, dataset="x", progress=False)
+    tracks = pitch_tracks.load_pitch_tracks(*files, CONFIG, dataset="x", progress=False)
     with pytest.raises(DataError, match="side 'train'"):
         batches.by_side(tracks)
 
@@ -143,12 +138,12 @@ def test_an_empty_side_is_an_error(pair):
 def test_no_annotation_is_an_error(pair):
     files = pair([("a.wav", 60, {"title": text("a")})])
     with pytest.raises(DataError, match="no entry with f0multi or pitchmidi"):
-        multi_pitch_data.load_pitch_tracks(*files, CONFIG, dataset="x", progress=False)
+        pitch_tracks.load_pitch_tracks(*files, CONFIG, dataset="x", progress=False)
 
 
 def make_track(n_frames):
     rng = np.random.default_rng(n_frames)
-    return multi_pitch_data.PitchTrack(
+    return pitch_tracks.PitchTrack(
         "a",
         "train",
         rng.random((2, 5, n_frames), dtype=np.float32),
@@ -183,10 +178,10 @@ def test_batches_are_the_same_for_the_same_seed_and_epoch():
 
 
 def test_compression_keeps_zero_and_one():
-    np.testing.assert_allclose(multi_pitch_data.compress(np.array([0.0, 1.0], np.float32)), [0, 1])
+    np.testing.assert_allclose(pitch_tracks.compress(np.array([0.0, 1.0], np.float32)), [0, 1])
 
 
-STEADY = multi_pitch_data.AugmentationConfig((0.0, 0.0), (-60.0, -60.0), 0.0, 1.0, 0.0)
+STEADY = pitch_tracks.AugmentationConfig((0.0, 0.0), (-60.0, -60.0), 0.0, 1.0, 0.0)
 PEAKS_AND_FLOOR = np.where(np.arange(64) % 8 == 0, 0.1, 0.001).astype(np.float32)
 
 
@@ -194,9 +189,9 @@ def augmented(magnitude, seed=0, **changes):
     """Return magnitudes (batch, 2, 64, 32) after augmentation."""
     values = np.broadcast_to(magnitude[:, None], (4, 2, 64, 32))
     config = replace(STEADY, **changes)
-    compressed = torch.from_numpy(multi_pitch_data.compress(values))
-    result = multi_pitch_data.augment(compressed, config, np.random.default_rng(seed)).numpy()
-    return np.expm1(result * np.log1p(multi_pitch_data.COMPRESSION)) / multi_pitch_data.COMPRESSION
+    compressed = torch.from_numpy(pitch_tracks.compress(values))
+    result = pitch_tracks.augment(compressed, config, np.random.default_rng(seed)).numpy()
+    return np.expm1(result * np.log1p(pitch_tracks.COMPRESSION)) / pitch_tracks.COMPRESSION
 
 
 def test_augmentation_that_draws_nothing_changes_nothing():

@@ -305,7 +305,8 @@ def mix(
         noise *= np.float32(np.sqrt(np.mean(clean**2)) * db_to_amplitude(-noise_snr_db))
         mixture = clean + noise
     loudness = db_to_amplitude(level_db) / max(np.sqrt(np.mean(mixture**2)), 1e-9)
-    gain = np.float32(min(loudness, PEAK / max(np.abs(mixture).max(), np.abs(wet).max(), 1e-9)))
+    peak = max(mixture.max(), -mixture.min(), wet.max(), -wet.min(), 1e-9)
+    gain = np.float32(min(loudness, PEAK / peak))
     stems = {part.name: finish(sound, gain) for part, sound in zip(parts, wet, strict=True)}
     if noise_snr_db is not None:
         return Mix(finish(mixture, gain), stems)

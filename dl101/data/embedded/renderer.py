@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import scipy.fft
@@ -100,6 +101,9 @@ def render_voice(notes: Notes, player: Player, n_samples: int) -> NDArray[np.flo
     """Return the dry sound of one voice, shape (n_samples,)."""
     audio = np.zeros(n_samples, dtype=np.float32)
     instrument = soundbank.load_instrument(player.instrument)
+    steady = not (player.vibrato_cents or player.drift_cents)
+    release = _release(int(player.release_s * SAMPLE_RATE))
+    read: dict[tuple[soundbank.BankNote, float], NDArray[np.float32]] = {}
     for i in range(len(notes.onsets_s)):
         pitch = float(notes.pitches_midi[i])
         recorded = instrument.nearest(pitch, float(notes.velocities[i]))
@@ -107,16 +111,20 @@ def render_voice(notes: Notes, player: Player, n_samples: int) -> NDArray[np.flo
         n_held = round(float(notes.durations_s[i]) * SAMPLE_RATE)
         if instrument.kind == "drums":  # a drum rings out, however short its note
             n_held = recorded.loop_start // soundbank.OVERSAMPLING
-        n_wanted = n_held + int(player.release_s * SAMPLE_RATE)
-        n_note = min(n_wanted, n_samples - start)
+        n_note = min(n_held + release.size, n_samples - start)
         if n_note <= 0:
             continue
         cents = float(notes.cents[i]) + 100.0 * (pitch - recorded.midi)
-        position = _read_positions(start, n_note, float(notes.onsets_s[i]), cents, player)
-        sound = _read(recorded, position)
-        sound *= np.float32(db_to_amplitude(notes.levels_db[i]))
+        # Of a steady pitch, a shorter note is the beginning of a longer one.
+        sound = read.get((recorded, cents)) if steady else None
+        if sound is None or sound.size < n_note:
+            position = _read_positions(start, n_note, float(notes.onsets_s[i]), cents, player)
+            sound = _read(recorded, position)
+            if steady:
+                read[recorded, cents] = sound
+        sound = sound[:n_note] * np.float32(db_to_amplitude(notes.levels_db[i]))
         if n_held < n_note:
-            sound[n_held:] *= _release(n_wanted - n_held)[: n_note - n_held]
+            sound[n_held:] *= release[: n_note - n_held]
         audio[start : start + n_note] += sound
     return audio
 
@@ -204,19 +212,30 @@ def place_on_stage(
     """
     n = voices.shape[1]
     n_fft = scipy.fft.next_fast_len(n + responses.shape[1], real=True)
-    transfers = [scipy.fft.rfft(response, n_fft) for response in responses]
-    frequency = np.arange(transfers[0].size) * SAMPLE_RATE / n_fft
-    octaves = np.log2(np.maximum(frequency, 60.0) / 1000.0)
+    if responses.shape[1] == 1:  # the spectrum of an impulse is flat
+        transfers = responses.astype(np.complex64)
+    else:
+        transfers = scipy.fft.rfft(responses, n_fft)
+    octaves = _octaves_from_1_khz(n_fft)
     wet = np.empty((len(voices), len(responses), n), dtype=np.float32)
     for voice, tilt_db, gain, out in zip(voices, tilts_db, gains, wet, strict=True):
-        tilt = np.exp((tilt_db * np.log(10.0) / 20.0 * octaves).astype(np.float32))
+        filters = transfers
+        if tilt_db:
+            tilt = np.exp((tilt_db * np.log(10.0) / 20.0 * octaves).astype(np.float32))
+            filters = transfers * tilt
         spectrum = scipy.fft.rfft(voice, n_fft)
-        for row, transfer in enumerate(transfers):
-            # not `*`, which may swap its operands to save memory, and with them the last bit
-            out[row] = scipy.fft.irfft(np.multiply(spectrum, transfer * tilt), n_fft)[:n]
+        # not `*`, which may swap its operands to save memory, and with them the last bit
+        out[:] = scipy.fft.irfft(np.multiply(spectrum, filters), n_fft)[:, :n]
         if np.any(gain != 1.0):
             out *= gain.astype(np.float32)[:, None]
     return wet
+
+
+@lru_cache(maxsize=4)
+def _octaves_from_1_khz(n_fft: int) -> NDArray[np.float64]:
+    """Return how far above 1 kHz each bin of a real FFT is; what is below 60 Hz counts as 60 Hz."""
+    frequency = np.arange(n_fft // 2 + 1) * SAMPLE_RATE / n_fft
+    return np.log2(np.maximum(frequency, 60.0) / 1000.0)
 
 
 def background_noise(
@@ -261,16 +280,18 @@ def _read(recorded: soundbank.BankNote, position: NDArray[np.float64]) -> NDArra
     first = int(np.searchsorted(position, recorded.loop_stop))
     if first < position.size:
         length = recorded.loop_stop - recorded.loop_start
-        position[first:] = recorded.loop_start + (position[first:] - recorded.loop_start) % length
-    base = position.astype(np.int32)
+        beyond = position[first:] - recorded.loop_start
+        beyond -= length * np.floor(beyond / length)  # a remainder, three times faster than `%`
+        position[first:] = recorded.loop_start + beyond
+    base = position.astype(np.intp)
     x = (position - base).astype(np.float32)
     # Lagrange's polynomial through the samples at -1, 0, 1, 2, in Horner's form.
     samples = recorded.samples
-    before = samples[base - 1]  # base 0 wraps to the padding: the first sample is silent anyway
-    here, after, beyond = samples[base], samples[base + 1], samples[base + 2]
-    third = (beyond - before) / np.float32(6) + (here - after) * np.float32(0.5)
+    before = samples.take(base - 1)  # base 0 wraps to the padding: the first sample is silent
+    here, after, then = (samples[ahead:].take(base) for ahead in range(3))
+    third = (then - before) / np.float32(6) + (here - after) * np.float32(0.5)
     second = (before + after) * np.float32(0.5) - here
-    slope = after - before / np.float32(3) - here * np.float32(0.5) - beyond / np.float32(6)
+    slope = after - before / np.float32(3) - here * np.float32(0.5) - then / np.float32(6)
     sound = ((third * x + second) * x + slope) * x + here
     if decay is not None:
         sound *= decay

@@ -76,6 +76,12 @@ class Instrument:
     heard: str
     notes: tuple[BankNote, ...]
 
+    @cached_property
+    def _layers(self) -> list[list[BankNote]]:
+        """The notes of each layer."""
+        layers = range(1 + max(note.layer for note in self.notes))
+        return [[note for note in self.notes if note.layer == layer] for layer in layers]
+
     def nearest(self, pitch_midi: float, velocity: float) -> BankNote:
         """Return the recorded note to play a pitch from; ``velocity`` is in [0, 1].
 
@@ -84,9 +90,7 @@ class Instrument:
         DataError
             For a drum that the kit does not have: no other drum could stand for it.
         """
-        n_layers = 1 + max(note.layer for note in self.notes)
-        layer = int(velocity >= 0.5) if n_layers > 1 else 0
-        candidates = [note for note in self.notes if note.layer == layer]
+        candidates = self._layers[int(velocity >= 0.5) if len(self._layers) > 1 else 0]
         nearest = min(candidates, key=lambda note: (abs(note.midi - pitch_midi), note.midi))
         if self.kind == "drums" and nearest.midi != pitch_midi:
             raise DataError(

@@ -75,7 +75,7 @@ def network_input(
 
 @dataclass(frozen=True)
 class AugmentationConfig(Settings):
-    """How the inputs of training are varied: level and noise floor, anew for each patch.
+    """How the inputs of training are varied: level, colour and noise floor, anew for each patch.
 
     Attributes
     ----------
@@ -87,6 +87,9 @@ class AugmentationConfig(Settings):
     expansion, expansion_share
         Largest power to which magnitudes, relative to the loudest of the patch, are raised (it
         lowers the noise floor and keeps the peaks), and the share of patches that are so changed.
+    tilt_db, bumps_db
+        Standard deviations of what is drawn to change the colour, as microphones and rooms do: a
+        slope in dB an octave, and the heights in dB of three bumps, an octave or so wide.
     """
 
     level_db: Annotated[tuple[Decibels, Decibels], Ascending()] = (-38.0, 6.0)
@@ -94,10 +97,17 @@ class AugmentationConfig(Settings):
     noise_share: Probability = 0.5
     expansion: Annotated[float, Range(at_least=1, at_most=10)] = 1.6
     expansion_share: Probability = 0.35
+    tilt_db: Annotated[float, Range(at_least=0, at_most=20)] = 0.0
+    bumps_db: Annotated[float, Range(at_least=0, at_most=40)] = 0.0
 
 
-def augment(compressed: Tensor, config: AugmentationConfig, rng: np.random.Generator) -> Tensor:
-    """Return inputs at other levels and with other noise floors; the targets stay true.
+def augment(
+    compressed: Tensor,
+    config: AugmentationConfig,
+    rng: np.random.Generator,
+    frequencies_hz: NDArray[np.float64] | None = None,
+) -> Tensor:
+    """Return inputs at other levels, colours and noise floors; the targets stay true.
 
     Noise is added to a magnitude as to a transform: a complex normal number, so that noise alone
     follows Rayleigh's distribution.
@@ -110,6 +120,8 @@ def augment(compressed: Tensor, config: AugmentationConfig, rng: np.random.Gener
         What is drawn for each item of the batch.
     rng
         Where the random numbers come from.
+    frequencies_hz
+        (harmonics, bins) of the input; needed where the colour is varied.
 
     Returns
     -------
@@ -129,10 +141,27 @@ def augment(compressed: Tensor, config: AugmentationConfig, rng: np.random.Gener
     noise = column(noisy * db_to_amplitude(rng.uniform(*config.noise_db, n)) / math.sqrt(2))
     peak = x.amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-9)
     x = gain * peak * (x / peak) ** power
+    if config.tilt_db or config.bumps_db:
+        colour = _colours(n, np.log2(frequencies_hz), config, rng)
+        x = x * torch.as_tensor(colour, dtype=x.dtype, device=x.device)
     source = torch.Generator(x.device).manual_seed(int(rng.integers(2**62)))
     real, imaginary = torch.randn((2, *x.shape), generator=source, device=x.device, dtype=x.dtype)
     x = torch.hypot(x + noise * real, noise * imaginary)
     return torch.log1p(COMPRESSION * x) / math.log1p(COMPRESSION)
+
+
+def _colours(
+    n: int, octaves: NDArray[np.float64], config: AugmentationConfig, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return gains (n, harmonics, bins, 1): a slope around 500 Hz and three bumps."""
+    low, high = octaves.min(), octaves.max()
+    level_db = rng.normal(0, config.tilt_db, n)[:, None, None] * (octaves - np.log2(500.0))
+    for _ in range(3):
+        height_db, centre = rng.normal(0, config.bumps_db, n), rng.uniform(low, high, n)
+        width = rng.uniform(0.3, 1.5, n)
+        away = (octaves - centre[:, None, None]) / width[:, None, None]
+        level_db += height_db[:, None, None] * np.exp(-(away**2) / 2)
+    return db_to_amplitude(level_db)[..., None]
 
 
 def load_pitch_tracks(
