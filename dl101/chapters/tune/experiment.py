@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from dl101 import config
@@ -48,7 +48,7 @@ FAMILIES: Mapping[str, Sizes] = {
 }
 AWAY = ("genres", "chords", "covers")
 TRACK_S = {"tags": 6.0, "genres": 8.0, "chords": 20.0, "covers": 45.0}
-CROPS = 8  # pairs of each track of tags in an epoch; of the others as many for each second
+EPOCHS = 16  # half of what the network that ships has; as many steps each, whatever is heard
 
 Sides = Mapping[str, Sequence[Recording]]
 
@@ -93,7 +93,8 @@ def settings_of(
         base,
         model=encoder,
         data=replace(base.data, dataset=CORPUS, n_tracks=n_tracks, seed=seed),
-        crops=max(1, round(CROPS * seconds)),
+        crops=max(1, round(base.crops * seconds)),
+        training=replace(base.training, max_epochs=min(EPOCHS, base.training.max_epochs)),
     )
 
 
@@ -178,8 +179,8 @@ def by_timbre(data: Data) -> dict[str, float]:
 def describe(variant: Variant) -> dict[str, Any]:
     """Return the settings of a run but for its data, which the record names."""
     settings = config.to_dict(settings_of(variant))
-    heard = {"heard": variant.audio, "family": variant.family}
-    return heard | {key: value for key, value in settings.items() if key != "data"}
+    of_data = ("data", "also", "heard")
+    return asdict(variant) | {key: settings[key] for key in settings if key not in of_data}
 
 
 COMPARISON = Comparison(
