@@ -6,181 +6,135 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
 
-from dl101.lab.exercise import Behaviour, Exercise, Function, NotAccepted
+from dl101.lab.exercise import Exercise, Function
 
 # ---- 1: a probe that leaves the encoder alone ---------------------------------------------------
 
-N_STEPS, RATE = 12, 0.5
-FitProbe = Callable[..., Any]
+
+def _sigmoid(logits: NDArray) -> NDArray:
+    return 1 / (1 + np.exp(-logits))
+
+
+def _softmax(logits: NDArray) -> NDArray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _fit(
     *,
-    trained: Callable[[nn.Module, nn.Module], list] = lambda encoder, probe: [*probe.parameters()],
-    frozen: Callable[[nn.Module], Any] = lambda encoder: encoder.eval(),
-    detached: bool = True,
-    loss_of: Callable[[Tensor, Tensor], Tensor] = F.binary_cross_entropy_with_logits,
-    forget: bool = True,
-    step: bool = True,
-    up: bool = False,
-    kept: Callable[[list], Any] = lambda losses: losses,
-) -> FitProbe:
+    encoder_too: bool = False,
+    stored: bool = True,
+    relu: bool = True,
+    answer: Callable[[NDArray], NDArray] = _sigmoid,
+    slope: Callable[[NDArray, NDArray], NDArray] = lambda said, y: said - y,
+    share: Callable[[NDArray], float] = lambda y: 1 / y.size,
+    sign: float = 1.0,
+    bias: bool = True,
+    once: bool = False,
+    rows: Callable[[NDArray], NDArray] = lambda each: each,
+    give: Callable[[NDArray, NDArray, NDArray], Any] = lambda e, w, b: (e, w, b),
+) -> Callable[..., Any]:
     """Return an answer from its choices."""
 
     def fit_probe(
-        encoder: nn.Module, probe: nn.Module, x: Tensor, y: Tensor, n_steps: int, rate: float
+        encoder: NDArray,
+        mean: NDArray,
+        deviation: NDArray,
+        x: NDArray,
+        y: NDArray,
+        n_steps: int,
+        rate: float,
     ) -> Any:
-        frozen(encoder)
-        optimiser = torch.optim.SGD(trained(encoder, probe), lr=rate, maximize=up)
-        losses = []
-        for _ in range(n_steps):
-            with torch.set_grad_enabled(not detached):
-                found = encoder(x)
-            loss = loss_of(probe(found), y)
-            losses.append(loss.item())
-            if forget:
-                optimiser.zero_grad()
-            loss.backward()
-            if step:
-                optimiser.step()
-        return kept(losses)
+        encoder = encoder.copy()
+        w, b = np.zeros((encoder.shape[1], y.shape[1])), np.zeros(y.shape[1])
+        x, y = rows(x), rows(y)
+        for _ in range(1 if once else n_steps):
+            summed = x @ encoder
+            if not stored:
+                mean, deviation = summed.mean(axis=0), summed.std(axis=0)
+            before = (summed - mean) / deviation
+            h = np.maximum(before, 0) if relu else before
+            wrong = sign * rate * share(y) * slope(answer(h @ w + b), y)
+            back = wrong @ w.T * (before > 0) / deviation
+            w, b = w - h.T @ wrong, b - bias * wrong.sum(axis=0)
+            if encoder_too:
+                encoder = encoder - x.T @ back
+        return give(encoder, w, b)
 
     return fit_probe
 
 
-def _setting() -> tuple[nn.Module, nn.Module, Tensor, Tensor]:
-    """Return a small encoder with a batch normalisation, a probe, crops and tags."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        encoder = nn.Sequential(
-            nn.Conv1d(1, 6, 3, padding=1),
-            nn.BatchNorm1d(6),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool1d(1),
-            nn.Flatten(),
-        )
-        nn.init.normal_(encoder[1].running_mean, 0, 0.3)
-        probe = nn.Linear(6, 4)
-        x = torch.randn(16, 1, 30) * torch.linspace(0.3, 2, 16)[:, None, None]
-        y = (torch.rand(16, 4) < torch.linspace(0.1, 0.9, 16)[:, None]).float()
-    return encoder, probe, x, y
+def _pretrained() -> list[tuple]:
+    cases = []
+    for index, (n, n_inputs, n_numbers, n_tags, n_steps) in enumerate(
+        [(12, 5, 6, 3, 4), (20, 4, 5, 4, 6), (16, 6, 8, 2, 9)]
+    ):
+        rng = np.random.default_rng([16, 1, index])
+        x = rng.normal(0.3, 1.2, size=(n, n_inputs))
+        encoder = rng.normal(size=(n_inputs, n_numbers))
+        # of pretraining: other recordings, so other statistics
+        mean, deviation = rng.normal(0, 0.8, n_numbers), rng.uniform(1.5, 3, n_numbers)
+        y = (rng.random((n, n_tags)) < 0.4).astype(float)
+        cases.append((encoder, mean, deviation, x, y, n_steps, 1.5))
+    return cases
 
 
-def _learned(call: FitProbe, answer: object) -> dict[str, Any]:
-    """Train a probe, and return what became of everything."""
-    encoder, probe, x, y = _setting()
-    before = {key: value.clone() for key, value in encoder.state_dict().items()}
-    first = {key: value.clone() for key, value in probe.state_dict().items()}
-    result = call(encoder, probe, x, y, N_STEPS, RATE)
-    try:
-        losses = np.array([float(value) for value in result])
-    except (TypeError, ValueError):
-        raise NotAccepted("Return the losses of all steps, a list of numbers.") from None
-    after = encoder.state_dict()
-    changed = {key for key in before if not torch.equal(before[key], after[key])}
-    return {
-        "losses": losses,
-        "weights": {key for key in changed if key.endswith(("weight", "bias"))},
-        "statistics": changed,
-        "gradients": any(p.grad is not None for p in encoder.parameters()),
-        "moved": any(not torch.equal(first[key], probe.state_dict()[key]) for key in first),
-        "right": np.array(_fit()(*_setting(), N_STEPS, RATE)),
-    }
-
-
-def _like(**choices: Any) -> tuple[Callable[[Mapping], bool], FitProbe]:
-    """Return a fault that shows in the losses: they are those of an answer with such choices."""
-    made = _fit(**choices)
-
-    def shows(seen: Mapping) -> bool:
-        wrong = np.array(made(*_setting(), N_STEPS, RATE))
-        return len(seen["losses"]) == N_STEPS and bool(
-            np.allclose(seen["losses"], wrong, rtol=1e-4)
-            and not np.allclose(seen["losses"], seen["right"], rtol=1e-4)
-        )
-
-    return shows, made
-
-
-def _one_answer(logits: Tensor, y: Tensor) -> Tensor:
-    return F.cross_entropy(logits, y / y.sum(dim=1, keepdim=True).clamp_min(1))
-
-
-def _some_seen(seen: Mapping) -> Mapping[str, Any] | None:
-    if len(seen["losses"]) != N_STEPS or np.allclose(seen["losses"], seen["right"], rtol=1e-4):
-        return None
-    i = int(np.argmin(np.isclose(seen["losses"], seen["right"], rtol=1e-4)))
-    return {"i": i, "got": seen["losses"][i], "right": seen["right"][i]}
-
-
-PROBE = Behaviour(
+PROBE = Function(
     title="a probe that leaves the encoder alone",
     minutes=20,
     rubric={
-        "the optimiser is given the parameters of the probe and no others": 1,
-        "the encoder runs in evaluation mode: no statistic of a normalisation moves": 1,
-        "no gradient reaches the encoder, and the losses are those of the probe": 1,
+        "the probe descends along the gradient of the mean binary cross-entropy": 1,
+        "no gradient changes the encoder": 1,
+        "the normalisation uses the mean and deviation of pretraining, not of these crops": 1,
     },
-    observe=_learned,
-    faults={
-        "The encoder's weights have changed. Then the score says what the encoder can learn from "
-        "labels, not what it had learned without: give the optimiser the probe's parameters "
-        "only.": (
-            lambda seen: bool(seen["weights"]),
-            _fit(trained=lambda encoder, probe: [*encoder.parameters(), *probe.parameters()],
-                 detached=False),
+    right=_fit(),
+    cases=_pretrained,
+    returns="the encoder, the weights (numbers, tags) and the biases (tags,) of the probe",
+    names=("encoder", "weights", "biases"),
+    mistakes={
+        "The encoder has changed: the gradient went on into it. Then the score says what it can "
+        "learn from labels, not what it had learned without.": _fit(encoder_too=True),
+        "You normalise by the mean and deviation of these crops, as in training mode. A crop's "
+        "embedding then depends on the others, and on the labelled set: use those that are "
+        "given.": _fit(stored=False),
+        "The encoder has changed, and it normalises by these crops: it is in training mode. "
+        "Nothing of it may follow the labels or the labelled crops.": (
+            _fit(encoder_too=True, stored=False)
         ),
-        "The encoder's weights are as they were, but the running means of its normalisations have "
-        "moved: it ran in training mode. Call encoder.eval() first; then a crop's embedding does "
-        "not depend on the other crops, either.": (
-            lambda seen: bool(seen["statistics"]),
-            _fit(frozen=lambda encoder: None),
-        ),
-        "The encoder stays as it is, yet gradients are computed for it: they cost as much as "
-        "training it, and lie there for the next optimiser. Run it under torch.no_grad().": (
-            lambda seen: seen["gradients"],
-            _fit(detached=False),
-        ),
-        "Return the loss of every step, before its update: n_steps numbers.": (
-            lambda seen: seen["losses"].shape != (N_STEPS,),
-            _fit(kept=lambda losses: losses[-1:]),
-        ),
-        "The probe is what it was before: it must learn. Are loss.backward() and "
-        "optimiser.step() called?": (
-            lambda seen: not seen["moved"],
-            _fit(step=False),
-        ),
-        "The gradients of all steps add up: call optimiser.zero_grad() before each "
-        "backward().": _like(forget=False),
-        "The loss grows: you climb where one should descend.": _like(up=True),
-        "A sigmoid is applied twice: binary_cross_entropy_with_logits has one of its own. Give it "
-        "the logits.": _like(
-            loss_of=lambda logits, y: F.binary_cross_entropy_with_logits(logits.sigmoid(), y)
-        ),
+        "The probe reads the encoder before its ReLU; the representation is what comes out "
+        "behind it.": _fit(relu=False),
+        "The difference with the tags is that of the logits. The gradient of the cross-entropy "
+        "is sigmoid(logits) - y.": _fit(answer=lambda logits: logits),
         "You take the softmax over tags: then the tags of a track compete, and having two of them "
-        "is punished. Each tag has a sigmoid of its own.": _like(loss_of=_one_answer),
-        "You take the squared error of the sigmoids; asked is the binary cross-entropy.": _like(
-            loss_of=lambda logits, y: F.mse_loss(logits.sigmoid(), y)
+        "is punished. Each tag has a sigmoid of its own.": _fit(answer=_softmax),
+        "This is the gradient of the squared error, with the slope of the sigmoid in it; that of "
+        "the cross-entropy has none.": _fit(
+            slope=lambda said, y: 2 * (said - y) * said * (1 - said)
         ),
-        "The losses are added up over crops and tags; take the mean, so that the learning rate "
-        "means the same for any batch.": _like(
-            loss_of=lambda logits, y: F.binary_cross_entropy_with_logits(
-                logits, y, reduction="sum"
-            )
+        "The gradient is that of the sum over crops and tags. Take the mean, so that the learning "
+        "rate means the same for any batch.": _fit(share=lambda y: 1.0),
+        "The mean is over crops, the sum over tags; take the mean over both.": (
+            _fit(share=lambda y: 1 / len(y))
         ),
-        "The loss of step {i} should be {right:.4f} and is {got:.4f}. All crops are used in every "
-        "step, with plain gradient descent: torch.optim.SGD.": (
-            _some_seen,
-            lambda encoder, probe, x, y, n, rate: _fit()(encoder, probe, x[:8], y[:8], n, rate),
+        "The mean is over tags, the sum over crops; take the mean over both.": (
+            _fit(share=lambda y: 1 / y.shape[1])
+        ),
+        "You climb where one should descend: the gradient is subtracted.": _fit(sign=-1.0),
+        "The biases never move; they have a gradient, too.": _fit(bias=False),
+        "One step is taken; n_steps are asked.": _fit(once=True),
+        "You learn from the first crop alone; every step uses all crops.": (
+            _fit(rows=lambda each: each[:1])
+        ),
+        "The weights are transposed, (tags, numbers); asked is (numbers, tags).": (
+            _fit(give=lambda e, w, b: (e, w.T, b))
         ),
     },
+    differs="In a hidden case of {3.shape} crops and inputs the value at {at} should be "
+    "{right:.4g} and is {got:.4g}.",
     praise="Now the score is about the representation, and about nothing that was learned since.",
-)  # fmt: skip
+)
 
 # ---- 2: areas under curves that do not exist ----------------------------------------------------
 
