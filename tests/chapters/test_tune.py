@@ -93,7 +93,9 @@ def test_an_epoch_is_as_long_whatever_is_heard():
 
 def test_variants_are_named_once_and_run(data, monkeypatch):
     assert len({each.name for each in VARIANTS}) == len(VARIANTS)
-    short = ["crops=1", "training.max_epochs=1", "training.batch_size=8", "probe.max_epochs=2"]
+    short = ["training.batch_size=8", "probe.max_epochs=2"]
+    monkeypatch.setattr(experiment, "CROPS", 1)
+    monkeypatch.setattr(experiment, "EPOCHS", 1)
     load = system.load_config
     monkeypatch.setattr(system, "load_config", lambda file: load(file, settings=short))
     for variant in (Variant("Vanilla", "untrained"), Variant("TUNe+", "covers")):
@@ -167,7 +169,13 @@ def test_full_scale_is_taken_up_where_it_was_killed(tmp_path, monkeypatch):
 def test_two_processes_train_one_network(tmp_path):
     """Lightning's own options: each process has its batches, gradients are averaged."""
     two = "training.trainer={accelerator: cpu, devices: 2, strategy: ddp, sync_batchnorm: false}"
-    options = ["data.n_tracks=24", "training.max_epochs=1", "training.batch_size=2", "crops=1"]
+    options = [
+        "data.n_tracks=24",
+        "also=null",
+        "training.max_epochs=1",
+        "training.batch_size=2",
+        "crops=1",
+    ]
     words = ["train", "self_supervised", "--config", "tune", "--run-dir", str(tmp_path / "run")]
     words += ["--results", str(tmp_path / "r.json"), "--set", *options, "probe.max_epochs=2", two]
     shared = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DL101_PROGRESS": "0"}
