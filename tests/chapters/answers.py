@@ -1286,7 +1286,7 @@ def probed_by_autograd(encoder, mean, deviation, x, y, n_steps, rate):
 def tail_of_the_library(n_con, n_exp, n_tail, filters, representation, plus, n_samples):
     with torch.device("meta"):
         network = TUNe(n_con, n_exp, n_tail, filters, representation, plus=plus)
-        maps = network.maps(torch.empty(1, 1, n_samples))
+        maps = network.maps(torch.empty(2, 1, n_samples))
     return [
         (layer[0].in_channels, layer[0].out_channels, made.shape[-1])
         for layer, made in zip(network.tail, maps.tail, strict=True)
