@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     experiment.add_argument(
         "--resume", action="store_true", help="leave out what the results file already has"
     )
+    experiment.add_argument("--only", nargs="+", metavar="VARIANT", help="measure these alone")
     experiment.set_defaults(run=_experiment)
 
     train = commands.add_parser("train", help="train a system, score it, record the result")
@@ -299,21 +300,40 @@ def _experiment(options: argparse.Namespace) -> None:
             expected="the file that has the results so far",
             hint="add --results FILE",
         )
+    if options.resume and options.only:
+        raise ConfigError(
+            "dl101 experiment",
+            got="--resume and --only",
+            expected="one of the two: what is missing, or what is named",
+            hint="leave out --resume: variants that are named are measured anew",
+        )
     _check_results(options)
     for seed in options.seed:
         words = ["dl101", "experiment", options.name, "--seed", str(seed)]
+        words += ["--only", *options.only] if options.only else []
         words += ["--tracks", str(options.tracks)] if options.tracks is not None else []
         words += ["--results", str(options.results)] if options.results else []
         asked = {"seed": seed, "n_tracks": options.tracks}
         if options.resume:
             asked["done"] = comparison.measured_before(options.name, options.results, **asked)
+        if options.only:
+            asked["done"] = comparison.AllBut(options.only)
+        missing = set(options.only or ())
         for found in comparison.run(options.name, **asked):
+            missing.discard(found.variant)
             scores = "  ".join(f"{key} {value:.3f}" for key, value in found.metrics.items())
             print(f"seed {seed}  {found.variant:28} {scores}")
             if options.results:
                 command = shlex.join(words)
                 record = comparison.as_record(options.name, found, seed=seed, command=command)
                 results.save(options.results, [record])
+        if missing:
+            raise ConfigError(
+                "dl101 experiment --only",
+                got=", ".join(map(repr, sorted(missing))),
+                expected=f"variants of the experiment {options.name}",
+                hint="run it without --only to see their names",
+            )
 
 
 def _check_results(options: argparse.Namespace) -> None:

@@ -21,10 +21,11 @@ from torch.distributions import Normal, kl_divergence
 
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
-from dl101.evaluation import generation, listening, separation
+from dl101.evaluation import generation, listening, separation, tagging
 from dl101.nn import code_patterns, flow, sampling, self_supervised, synthesis
 from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
+from dl101.nn.tune import TUNe
 from dl101.nn.wave_unet import WaveUNet, WaveUNetConfig
 from dl101.nn.waveform_separation import middle
 from dl101.signal import augment, mel, stft, tuning
@@ -1555,5 +1556,63 @@ WRONG |= {
     "separation_waveform.3": {
         "the loss should be": lambda made, stems: np.abs(made).mean(),
         "the first samples": lambda made, stems: np.abs(made - stems[..., : made.shape[-1]]).mean(),
+    },
+}
+
+
+# ---- tune --------------------------------------------------------------------------------------
+
+
+def probed_by_autograd(encoder, mean, deviation, x, y, n_steps, rate):
+    encoder, mean, deviation, x, y = map(torch.from_numpy, (encoder, mean, deviation, x, y))
+    h = ((x @ encoder - mean) / deviation).relu()
+    probe = torch.nn.Linear(encoder.shape[1], y.shape[1]).double()
+    for p in probe.parameters():
+        torch.nn.init.zeros_(p)
+    optimiser = torch.optim.SGD(probe.parameters(), lr=rate)
+    for _ in range(n_steps):
+        optimiser.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(probe(h), y).backward()
+        optimiser.step()
+    return {"encoder": encoder, "weights": probe.weight.T, "biases": probe.bias}
+
+
+def tail_of_the_library(n_con, n_exp, n_tail, filters, representation, plus, n_samples):
+    with torch.device("meta"):
+        network = TUNe(n_con, n_exp, n_tail, filters, representation, plus=plus)
+        maps = network.maps(torch.empty(2, 1, n_samples))
+    return [
+        (layer[0].in_channels, layer[0].out_channels, made.shape[-1])
+        for layer, made in zip(network.tail, maps.tail, strict=True)
+    ]
+
+
+def auc_by_scikit_learn(truth, scores):
+    asked = (truth.min(axis=0) == 0) & (truth.max(axis=0) == 1)
+    if not asked.any():
+        return np.nan
+    return metrics.roc_auc_score(truth[:, asked], scores[:, asked], average="macro")
+
+
+RIGHT |= {
+    "tune.1": (probed_by_autograd,),
+    "tune.2": (auc_by_scikit_learn, tagging.macro_auc),
+    "tune.3": (tail_of_the_library,),
+}
+
+WRONG |= {
+    "tune.1": {
+        "transposed": lambda *case: (
+            probed_by_autograd(*case)["encoder"],
+            probed_by_autograd(*case)["weights"].T,
+            probed_by_autograd(*case)["biases"],
+        ),
+        "should be": lambda encoder, mean, deviation, x, y, n, rate: probed_by_autograd(
+            encoder, mean, deviation, x, y, n, 2 * rate
+        ),
+    },
+    "tune.2": {"mean area should be": lambda truth, scores: 0.9 * tagging.macro_auc(truth, scores)},
+    "tune.3": {
+        "of the tail should have": lambda *case: np.array(tail_of_the_library(*case)) + 1,
     },
 }
