@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, help="folder for a MIDI file, a table (.csv) and a .jams file"
     )
     transcribe.add_argument(
-        "--network", default="transcription", help="its name, or a file of weights"
+        "--network", required=True, help="weights made by dl101 train transcription --weights FILE"
     )
     transcribe.set_defaults(run=_transcribe)
     chords = commands.add_parser("chords", help="write down the chords of a recording")
@@ -520,7 +520,7 @@ def _transcribe(options: argparse.Namespace) -> None:
             "dl101 transcribe --network",
             got=f"{options.network}, which finds no notes",
             expected="a network trained by dl101 train transcription",
-            hint="leave it out to get the one that ships",
+            hint="train one: dl101 train transcription --weights FILE",
         )
     chosen = {name: network.metrics[name] for name in ("threshold", "onset_threshold")}
     heard = transcription.listen(network.system, options.file, **chosen)
