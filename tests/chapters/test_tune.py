@@ -83,6 +83,15 @@ def test_every_audio_has_as_many_seconds_and_no_test_track(data):
     assert all(0.5 < each / seconds["tags"] < 2 for each in seconds.values()), seconds
 
 
+def test_genres_can_be_probed_too():
+    settings = system.load_config("tune", settings=["data.dataset=genres", "data.n_tracks=24"])
+    tracks = system.load_tracks(settings, progress=False)
+    assert system.build(settings).settings.data.dataset == "genres"
+    assert all(each.target.sum() == 1 for side in tracks.values() for each in side)
+    n_classes = {len(each.classes) for side in tracks.values() for each in side}
+    assert n_classes == {system.self_supervised_data.n_classes_of(settings.data)} == {10}
+
+
 def test_an_epoch_is_as_long_whatever_is_heard():
     steps = {
         audio: experiment.settings_of(Variant("TUNe+", audio)).crops * 560 * 6 / seconds
