@@ -31,7 +31,7 @@ from dl101.nn.waveform_separation import middle
 from dl101.signal import augment, mel, stft, tuning
 from dl101.signal.feature import Feature
 from dl101.targets import PitchAxis, from_notes
-from dl101.units import midi_to_hz
+from dl101.units import hz_to_midi, midi_to_hz
 
 RIGHT: dict[str, tuple[Callable, ...]] = {}
 WRONG: dict[str, Mapping[str, Callable]] = {}
@@ -1614,5 +1614,49 @@ WRONG |= {
     "tune.2": {"mean area should be": lambda truth, scores: 0.9 * tagging.macro_auc(truth, scores)},
     "tune.3": {
         "of the tail should have": lambda *case: np.array(tail_of_the_library(*case)) + 1,
+    },
+}
+
+
+# ---- singing vocoder ---------------------------------------------------------------------------
+
+
+def filtered_by_cosines(sound, magnitudes):
+    """The response is a sum of cosines, centred; each output is a sum of products."""
+    n, delay = len(sound), len(magnitudes) - 1
+    weights = np.r_[1.0, 2.0 * np.ones(delay - 1), 1.0] * magnitudes / (2 * delay)
+    lags = np.arange(-delay, delay)
+    response = np.cos(np.pi * np.outer(lags, np.arange(delay + 1)) / delay) @ weights
+    padded = np.pad(sound, (delay, delay))
+    return [padded[i + 1 : i + 1 + 2 * delay] @ response[::-1] for i in range(n)]
+
+
+def cents_by_midi(estimate_hz, reference_hz):
+    off = 100 * np.abs(hz_to_midi(estimate_hz) - hz_to_midi(reference_hz))
+    voiced = ~np.isnan(off)
+    return off[voiced].mean() if voiced.any() else np.nan
+
+
+def chunk_of_the_library(f0_hz, sample_rate, phase):
+    given = torch.from_numpy(np.append(f0_hz, 0.0))[None, :, None]
+    found = synthesis.phases(given, sample_rate, torch.tensor([[phase]], dtype=torch.float64))
+    return torch.sin(found[0, :-1, 0]), found[0, -1, 0] % (2 * np.pi)
+
+
+RIGHT |= {
+    "singing_vocoder.1": (filtered_by_cosines,),
+    "singing_vocoder.2": (cents_by_midi,),
+    "singing_vocoder.3": (chunk_of_the_library,),
+}
+
+WRONG |= {
+    "singing_vocoder.1": {
+        "should be": lambda x, m: np.asarray(filtered_by_cosines(x, m)) + 0.1,
+    },
+    "singing_vocoder.2": {
+        "the error should be": lambda e, r: cents_by_midi(e, r) + 1.0,
+    },
+    "singing_vocoder.3": {
+        "Return two things": lambda f, r, p: chunk_of_the_library(f, r, p)[0],
     },
 }
