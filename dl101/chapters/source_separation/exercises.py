@@ -408,8 +408,13 @@ SILENCE = Function(
         "The mean of squares is a power: its limit is 10 to the silent_db / 10, not / 20.": _median(
             is_silent=lambda e, r, db: bool(np.mean(r**2) < 10 ** (db / 20))
         ),
-        "Only frames of exact silence are left out. silent_db says how soft is silent.": _median(
+        "Only frames of exact silence are left out, or the limit is far too low. silent_db says "
+        "how soft is silent: an RMS of 10 to the silent_db / 20.": _median(
             is_silent=lambda e, r, db: not np.any(r)
+        ),
+        "Of an even number of frames you take the lower of the two in the middle (torch.median "
+        "does); the median is their mean.": _median(
+            average=lambda ratios: float(np.sort(ratios)[(len(ratios) - 1) // 2])
         ),
         "The rest at the end is scored as if it were a frame. Leave it out.": _median(rest=True),
         "Your frames overlap. They should be frame_samples apart.": (
