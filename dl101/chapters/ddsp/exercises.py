@@ -24,6 +24,7 @@ def _curves() -> list[tuple[NDArray, float]]:
     t = np.arange(600)
     steps = np.random.default_rng([150, 1]).uniform(50, 900, 20)
     return [
+        (np.array([500.0, 700.0, 1100.0, 900.0]), 8000.0),  # short enough for a hint to print
         (np.full(40, 441.0), 8000.0),
         (100.0 + 2.0 * t, 8000.0),
         (300.0 + 40 * np.sin(t / 30), 4000.0),
@@ -60,6 +61,8 @@ PHASE = Function(
         "present value in; subtract it, or put a 0 in front.": (
             lambda f, rate: np.sin(TURN * np.cumsum(f) / rate)
         ),
+        "You subtract the first frequency from every sum. What the sum counts too early is the "
+        "present one.": (lambda f, rate: np.sin(TURN * (np.cumsum(f) - f[0]) / rate)),
         "Your sine is one sample late: there are two samples with the phase 0.": (
             lambda f, rate: np.sin(
                 TURN * np.concatenate([[0.0, 0.0], np.cumsum(f)])[: len(f)] / rate
