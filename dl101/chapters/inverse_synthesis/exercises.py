@@ -80,6 +80,8 @@ SCORES = Function(
         "An estimate that is a little *below* the truth, or below its octave, counts as wrong in "
         "your second score: -0.3 % 12 is 11.7. Bring the distance to between -6 and 6 before "
         "taking its absolute value.": _scores(fold=lambda d: d % 12),
+        "Your second score is right only above an octave: an absolute distance of 11.7 leaves 11.7 "
+        "after % 12, though an octave is 0.3 away.": _scores(fold=lambda d: np.abs(d) % 12),
         "Only one octave up or down is forgiven in your second score. Two octaves are right, too: "
         "take any multiple of 12 out of the distance.": _scores(
             fold=lambda d: np.array([d, d + 12, d - 12])[
@@ -317,6 +319,11 @@ DISTANCE = Function(
         ),
         "The linear term is missing: without it what is loud counts no more than noise.": _distance(
             terms=lambda a, b: np.abs(np.log(a + 1e-3) - np.log(b + 1e-3)).mean()
+        ),
+        "The logarithms are to base 10: natural ones are asked.": _distance(
+            terms=lambda a, b: (
+                np.abs(a - b).mean() + np.abs(np.log10(a + 1e-3) - np.log10(b + 1e-3)).mean()
+            )
         ),
         "You compare powers, not magnitudes: square nothing.": _distance(
             spectrum=lambda x: np.abs(x) ** 2
