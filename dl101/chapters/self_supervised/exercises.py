@@ -93,6 +93,10 @@ CONTRAST = Function(
         ),
         "Each view is compared with the views of the other kind only. All of the 2 n - 1 others "
         "are in the batch, those of its own kind as well.": _contrast(compared=_other_view),
+        "You look from the first views at the second only. Each of the 2 n views is compared with "
+        "all 2 n - 1 others, those of its own kind as well.": (
+            _contrast(compared=_other_view, rows=lambda n: slice(0, n))
+        ),
         "You look from the first views only. Each pair counts in both directions.": (
             _contrast(rows=lambda n: slice(0, n))
         ),
@@ -341,6 +345,11 @@ def _geometry(
     return geometry
 
 
+def _over_numbers(first: NDArray, second: NDArray) -> tuple:
+    alignment, uniformity = _geometry()(first, second)
+    return alignment / first.shape[1], uniformity
+
+
 def _clouds() -> list[tuple[NDArray, NDArray]]:
     rng = np.random.default_rng([16, 4])
     cases = []
@@ -368,6 +377,11 @@ COLLAPSE = Function(
         "better just by making everything larger.": _geometry(unit=lambda z: z),
         "Distances have to be squared, in both measures.": _geometry(distance=np.sqrt),
         "The alignment is a sum over the pairs; take the mean.": _geometry(mean=np.sum),
+        "The alignment is a mean over the numbers of a vector, too. A squared distance is their "
+        "sum; the mean is over pairs only.": _over_numbers,
+        "The uniformity is that of the second views; asked is that of the first.": (
+            lambda first, second: _geometry()(second, first)
+        ),
         "Each item is paired with itself, too. It has the distance 0 to itself, always, which "
         "hides how far apart the others are: leave out the diagonal.": _geometry(itself=True),
         "You take the mean of the logarithms, which is minus twice the mean squared distance. "
