@@ -4,9 +4,11 @@
 #   make run [CHAPTER=multi_pitch]   PYTHON=python3.12 chooses the interpreter (3.11 to 3.14)
 #                                    VENV=/path/to/venv uses that environment as it is
 #                                    TORCH_INDEX=URL installs torch from another package index
+#   make test [WORKERS=2]            WORKERS=0 runs everything in one process
 
 CHAPTER ?= multi_pitch
 PYTEST_ARGS ?=
+WORKERS ?= 2
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(SUPPORTED)' 2>/dev/null && { echo $$p; break; }; done)
@@ -37,8 +39,9 @@ help:
 run: $(READY)
 	$(PY) -m tools.chapters run $(CHAPTER)
 
+# One thread a worker: threads that wait for each other on busy cores are slower than none.
 test: $(READY) lint
-	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 tests notebooks $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --nbval-lax --nbval-current-env --nbval-cell-timeout=600 tests notebooks $(PYTEST_ARGS)
 
 test-fast: $(READY) lint
 	$(PY) -m pytest -m 'not slow and not browser and not notebook' tests $(PYTEST_ARGS)

@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     experiment.add_argument(
         "--resume", action="store_true", help="leave out what the results file already has"
     )
+    experiment.add_argument("--only", nargs="+", metavar="VARIANT", help="measure these alone")
     experiment.set_defaults(run=_experiment)
 
     train = commands.add_parser("train", help="train a system, score it, record the result")
@@ -134,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, help="folder for a MIDI file, a table (.csv) and a .jams file"
     )
     transcribe.add_argument(
-        "--network", default="transcription", help="its name, or a file of weights"
+        "--network", required=True, help="weights made by dl101 train transcription --weights FILE"
     )
     transcribe.set_defaults(run=_transcribe)
     chords = commands.add_parser("chords", help="write down the chords of a recording")
@@ -153,6 +154,16 @@ def _parser() -> argparse.ArgumentParser:
         "--network", default="source_separation", help="its name, or a file of weights"
     )
     separate.set_defaults(run=_separate)
+
+    pitch = commands.add_parser("pitch", help="follow the pitch of a voice or an instrument")
+    pitch.add_argument("file", type=Path, help="WAV, FLAC, MP3 or OGG, of any rate and length")
+    pitch.add_argument(
+        "-o", "--output", type=Path, required=True, help="a .csv or a .jams file for the curve"
+    )
+    pitch.add_argument(
+        "--network", default="inverse_synthesis", help="its name, or a file of weights"
+    )
+    pitch.set_defaults(run=_pitch)
 
     generate = commands.add_parser("generate", help="make a note that nobody played")
     generate.add_argument("--system", choices=("autoregressive", "flow"), default="flow")
@@ -289,21 +300,40 @@ def _experiment(options: argparse.Namespace) -> None:
             expected="the file that has the results so far",
             hint="add --results FILE",
         )
+    if options.resume and options.only:
+        raise ConfigError(
+            "dl101 experiment",
+            got="--resume and --only",
+            expected="one of the two: what is missing, or what is named",
+            hint="leave out --resume: variants that are named are measured anew",
+        )
     _check_results(options)
     for seed in options.seed:
         words = ["dl101", "experiment", options.name, "--seed", str(seed)]
+        words += ["--only", *options.only] if options.only else []
         words += ["--tracks", str(options.tracks)] if options.tracks is not None else []
         words += ["--results", str(options.results)] if options.results else []
         asked = {"seed": seed, "n_tracks": options.tracks}
         if options.resume:
             asked["done"] = comparison.measured_before(options.name, options.results, **asked)
+        if options.only:
+            asked["done"] = comparison.AllBut(options.only)
+        missing = set(options.only or ())
         for found in comparison.run(options.name, **asked):
+            missing.discard(found.variant)
             scores = "  ".join(f"{key} {value:.3f}" for key, value in found.metrics.items())
             print(f"seed {seed}  {found.variant:28} {scores}")
             if options.results:
                 command = shlex.join(words)
                 record = comparison.as_record(options.name, found, seed=seed, command=command)
                 results.save(options.results, [record])
+        if missing:
+            raise ConfigError(
+                "dl101 experiment --only",
+                got=", ".join(map(repr, sorted(missing))),
+                expected=f"variants of the experiment {options.name}",
+                hint="run it without --only to see their names",
+            )
 
 
 def _check_results(options: argparse.Namespace) -> None:
@@ -490,7 +520,7 @@ def _transcribe(options: argparse.Namespace) -> None:
             "dl101 transcribe --network",
             got=f"{options.network}, which finds no notes",
             expected="a network trained by dl101 train transcription",
-            hint="leave it out to get the one that ships",
+            hint="train one: dl101 train transcription --weights FILE",
         )
     chosen = {name: network.metrics[name] for name in ("threshold", "onset_threshold")}
     heard = transcription.listen(network.system, options.file, **chosen)
@@ -526,6 +556,41 @@ def _separate(options: argparse.Namespace) -> None:
         system, options.file, options.output, residual=options.residual
     ):
         print(path)
+
+
+def _pitch(options: argparse.Namespace) -> None:
+    from dl101.data import audiofile, pitch_curve
+    from dl101.data.cache import check_writable
+    from dl101.systems import inverse_synthesis
+    from dl101.training import shipped
+
+    kind = options.output.suffix.lower()
+    if kind not in (".csv", ".jams"):
+        raise ConfigError(
+            "dl101 pitch --output",
+            got=str(options.output),
+            expected="a file whose name ends with .csv or .jams",
+            hint=f"write {options.output.with_suffix('.csv')}",
+        )
+    check_writable(options.output)
+    with audiofile.opened(options.file) as recording:
+        system = shipped.load(options.network).system
+        if not isinstance(system, inverse_synthesis.InverseSystem):
+            raise ConfigError(
+                "dl101 pitch --network",
+                got=f"{options.network}, which finds no pitch",
+                expected="a network trained by dl101 train inverse_synthesis",
+                hint="leave it out to get the one that ships",
+            )
+        found, duration_s = inverse_synthesis.follow_recording(system, recording)
+    if kind == ".csv":
+        pitch_curve.write_csv(options.output, found)
+    else:
+        pitch_curve.write_jams(
+            options.output, found, title=options.file.stem, duration_s=duration_s
+        )
+    share = found.voiced.mean() if len(found.voiced) else 0.0
+    print(f"{options.output}  {duration_s:.2f} s, {len(found.f0_hz)} frames, {share:.0%} voiced")
 
 
 def _generate(options: argparse.Namespace) -> None:

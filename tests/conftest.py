@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
-NO_BROWSER = pytest.StashKey[bool]()
+NO_BROWSER = "no Chromium on this machine"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,12 +29,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly that the browser tests did not run."""
-    if terminalreporter.config.stash.get(NO_BROWSER, False):
+    skipped = terminalreporter.stats.get("skipped", [])
+    if any(NO_BROWSER in str(report.longrepr) for report in skipped):
         terminalreporter.section("NO BROWSER: the pages were not opened", yellow=True, bold=True)
         terminalreporter.write_line(
             "Chromium was not found, so every test marked `browser` was skipped. Install it "
             "(Debian: apt-get install chromium) or set DL101_CHROMIUM to its path."
         )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """With several workers, give each a file at a time, or all files that need the built book."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return "tests/book" if file.startswith("tests/book/") else file
+
+    return ByFile(config, log)
 
 
 class NetworkForbiddenError(OSError):

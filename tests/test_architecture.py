@@ -45,6 +45,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "data.jams",
         "data.chord_segments",
         "data.note_files",
+        "data.pitch_curve",
         "data.fetch",
         "data.feature_cache",
         "data.songs",

@@ -49,6 +49,8 @@ def test_minutes_are_rendered(tmp_path):
         (["export", "notes", "FILE"], "Try: another folder"),
         (["experiment", "waveform", "--seed", "0", "-1"], "--seed: got int -1"),
         (["experiment", "waveform", "--tracks", "-5"], "--tracks: got int -5"),
+        (["experiment", "chords", "--only", "crn"], "variants of the experiment chords"),
+        (["experiment", "chords", "--only", "crnn", "--resume", "--results", "r.json"], "one of"),
         (["probe", "notes", "--seed", "-1"], "--seed: got int -1"),
         (["train", "multi_pitch", "--seed", "4294967296"], "--seed: got int 4294967296"),
         (["train", "multi_pich"], "did you mean 'multi_pitch'?"),

@@ -234,8 +234,8 @@ def mushra_test(
             )
     about = {"kind": "mushra", "reference": reference, "t": _t_factors(items)}
     task = (
-        f"{len(items)} pages. Rate how near each sound comes to the reference, from 0 (bad) to 100 "
-        "(no difference). One of them is the reference itself."
+        f"{len(items)} page{'s' * (len(items) > 1)}. Rate how near each sound comes to the "
+        "reference, from 0 (bad) to 100 (no difference). One of them is the reference itself."
     )
     return _test(items, sample_rate, name=name, caption=caption, task=task, about=about)
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from dl101.config import Count, NotEmpty, Range, Settings
 from dl101.nn.sample_level import SAMPLE_CNN, SampleCNN
+from dl101.nn.tune import TUNe
 
 Level = Annotated[int, Range(at_least=0, at_most=12)]
 
@@ -22,7 +23,7 @@ class EncoderConfig(Settings):
     kind
         ``"samplecnn"``, whose ``widths`` are those of its stem and of each block, so that a crop
         has ``3 ** len(widths)`` samples; or ``"tune"``, which ``n_contractive``, ``n_expansive``,
-        ``n_tail`` and ``filters`` describe.
+        ``n_tail``, ``filters`` and ``plus`` describe (:class:`dl101.nn.tune.Sizes`).
     representation
         How many numbers describe a crop.
     """
@@ -34,19 +35,19 @@ class EncoderConfig(Settings):
     n_expansive: Level = 0
     n_tail: Level = 4
     filters: Count = 17
+    plus: bool = False
 
 
 def make_encoder(settings: EncoderConfig) -> nn.Module:
     """Return a network from (batch, 1, samples) to (batch, representation), with fresh weights."""
     if settings.kind == "tune":
-        from dl101.nn.tune import TUNe
-
         return TUNe(
             settings.n_contractive,
             settings.n_expansive,
             settings.n_tail,
             settings.filters,
             representation=settings.representation,
+            plus=settings.plus,
         )
     encoder = SampleCNN(1, widths=settings.widths, last_width=settings.representation, dropout=0.0)
     encoder.head = nn.Identity()

@@ -124,7 +124,9 @@ class MultiResolutionSTFT(nn.Module):
         return total / len(self.windows)
 
 
-def si_sdr_loss(estimate: Tensor, reference: Tensor, *, silent_db: float = -80.0) -> Tensor:
+def si_sdr_loss(
+    estimate: Tensor, reference: Tensor, *, any_level: bool = True, silent_db: float = -80.0
+) -> Tensor:
     r"""Return the mean of the negative SI-SDR in dB, over the references that are not silent.
 
     With :math:`\alpha = \langle \hat s, s \rangle / \lVert s \rVert^2`, minus the ratio of
@@ -137,13 +139,15 @@ def si_sdr_loss(estimate: Tensor, reference: Tensor, *, silent_db: float = -80.0
     ----------
     estimate, reference
         (..., samples) of one shape; each row has a ratio of its own.
+    any_level
+        False sets :math:`\alpha` to 1: the negative SDR, for which a wrong level is an error.
     silent_db
         RMS re full scale below which a reference doesn't count. If none does, the loss is 0.
     """
     energy = reference.square().sum(-1, keepdim=True)
     heard = energy[..., 0] > 10 ** (silent_db / 10) * reference.shape[-1]
     scale = (estimate * reference).sum(-1, keepdim=True) / energy.clamp_min(1e-12)
-    target = scale * reference
+    target = scale * reference if any_level else reference
     wanted = target.square().sum(-1)
     unwanted = (target - estimate).square().sum(-1)
     least = 1e-6 * wanted.detach() + 1e-12

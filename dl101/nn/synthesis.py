@@ -133,15 +133,23 @@ def _wrap(turns: Tensor) -> Tensor:
 def _turns(frequencies_hz: Tensor, hop_samples: int, sample_rate: float) -> Tensor:
     """Return (batch, frame, hop, partial), float32: turns so far, at frequencies between frames.
 
-    Within a frame a sum of a straight line is a parabola, so float64 adds up frames, not samples.
+    Within a frame the sum of a straight line is a parabola, so nothing is added up from sample to
+    sample. Float64 says where every 16th sample or so stands, and float32 goes on from there. Of a
+    single partial it says all: its multiples multiply what it is wrong by.
     """
-    per_sample = frequencies_hz.double() / sample_rate
-    bend = (_next(per_sample) - per_sample) / (2 * hop_samples)
-    per_frame = per_sample * hop_samples + bend * (hop_samples * (hop_samples - 1))
-    start = _wrap(per_frame.cumsum(1) - per_frame)
-    r = torch.arange(hop_samples, device=frequencies_hz.device, dtype=torch.float64)[:, None]
-    turns = start[:, :, None] + per_sample[:, :, None] * r + bend[:, :, None] * (r * (r - 1))
-    return _wrap(turns).to(torch.float32)
+    longest = 1 if frequencies_hz.shape[-1] == 1 else min(16, hop_samples)
+    block = next(n for n in range(longest, 0, -1) if hop_samples % n == 0)
+    hz = frequencies_hz.double()
+    speed, bend = hz / sample_rate, (_next(hz) - hz) / (2 * hop_samples * sample_rate)
+    per_frame = speed * hop_samples + bend * (hop_samples * (hop_samples - 1))
+    begin = per_frame.cumsum(1) - per_frame
+    at = torch.arange(0, hop_samples, block, device=hz.device, dtype=hz.dtype)[:, None]
+    begin = begin[:, :, None] + speed[:, :, None] * at + bend[:, :, None] * (at * (at - 1))
+    begin = _wrap(begin)[:, :, :, None].to(torch.float32)
+    speed = (speed[:, :, None] + bend[:, :, None] * (2 * at))[:, :, :, None].to(torch.float32)
+    bend = bend[:, :, None, None].to(torch.float32)
+    r = torch.arange(block, device=hz.device, dtype=torch.float32)[:, None]
+    return _wrap(begin + speed * r + bend * (r * (r - 1))).flatten(2, 3)
 
 
 def _audible(frequencies_hz: Tensor, sample_rate: float) -> Tensor:

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from dl101.data import pair, source, splits
 from dl101.data.audiofile import resample
 from dl101.data.embedded import export
+from dl101.data.embedded.corpora import genres
 from dl101.data.sounds import at_level
 from dl101.data.source import DataConfig
 from dl101.errors import DataError
@@ -137,7 +138,7 @@ def _classes(
         )
         if counted:
             if dataset in export.CORPORA:
-                return label, tuple(export.recipe(dataset).definitions[label].dictionary)
+                return label, _vocabulary(dataset, label)
             return label, tuple(sorted(name for name, _ in counted.most_common(N_CLASSES)))
     raise DataError(
         f"dataset {dataset}",
@@ -153,7 +154,12 @@ def n_classes_of(data: DataConfig) -> int:
         return N_CLASSES
     known = export.recipe(data.dataset).definitions
     label = next((name for name in LABELS if name in known), None)
-    return len(known[label].dictionary) if label else 1
+    return len(_vocabulary(data.dataset, label)) if label else 1
+
+
+def _vocabulary(corpus: str, label: str) -> tuple[str, ...]:
+    """Return the classes of a corpus; that of genres has them as text, without a dictionary."""
+    return tuple(export.recipe(corpus).definitions[label].dictionary or sorted(genres.GENRES))
 
 
 # --- crops ---

@@ -2,8 +2,8 @@
 
 A network (:mod:`dl101.nn.waveform_separation`, :mod:`dl101.nn.wave_unet`) maps the samples of a
 mixture to those of vocals, drums, bass and the rest; no spectrum, no mask, no phase to borrow. The
-loss is the mean absolute error of the samples, or the scale-invariant signal-to-distortion ratio,
-which leaves the level of each stem open.
+loss is the mean absolute error of the samples, or a ratio of signal to distortion, which gives a
+soft stem the weight of a loud one, or a distance of spectra, which leaves phases open.
 
 :class:`SeparationWaveformSystem` is a :class:`dl101.signal.streams.Separator`: recordings of any
 length pass through it in windows. The rest of this file is what
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import lightning as L
 import numpy as np
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dl101 import config
-from dl101.config import Positive, SampleRate, Seed, Settings
+from dl101.config import Count, NotEmpty, Positive, SampleRate, Seed, Settings
 from dl101.data.songs import STEMS, SongTrack, load_songs
 from dl101.data.source import DataConfig
 from dl101.errors import ShapeError
@@ -92,7 +92,11 @@ class SeparationWaveformConfig(Settings):
     n_channels
         1: mono, 2: stereo.
     loss
-        ``"l1"``: mean absolute error. ``"si-sdr"``: its negative, in dB.
+        ``"l1"``: mean absolute error. ``"sdr"``, ``"si-sdr"``: its negative, in dB. ``"stft"``:
+        distance of spectra. ``"si-sdr"`` leaves the level of a stem open, and its sign; see
+        :attr:`SeparationWaveformSystem.gains`.
+    windows
+        Of these spectra, in samples.
     augmentation
         How pieces are varied, or None.
     window_s
@@ -105,7 +109,8 @@ class SeparationWaveformConfig(Settings):
     data: DataConfig = field(default_factory=lambda: DataConfig("stems"))
     sample_rate: SampleRate = 16_000
     n_channels: Literal[1, 2] = 2
-    loss: Literal["l1", "si-sdr"] = "l1"
+    loss: Literal["l1", "sdr", "si-sdr", "stft"] = "l1"
+    windows: Annotated[tuple[Count, ...], NotEmpty()] = (2048, 512, 128)
     augmentation: RemixConfig | None = field(default_factory=RemixConfig)
     window_s: Positive = 10.0
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -159,7 +164,15 @@ def load_tracks(
 
 
 class SeparationWaveformSystem(fit.System):
-    """A network and its loss."""
+    """A network and its loss.
+
+    Attributes
+    ----------
+    gains
+        What each stem is multiplied by when a recording is separated: the numbers that bring the
+        stems of the validation side nearest to the true ones, found anew after each epoch. They
+        are 1 if the loss knows levels, or the difference of the mixture and the others does.
+    """
 
     shipped_dtype = torch.float16
     stems = STEMS
@@ -170,6 +183,9 @@ class SeparationWaveformSystem(fit.System):
         build_network = NETWORKS[settings.model][1]
         self.network = build_network(settings.sizes, len(STEMS), settings.n_channels)
         self.lengths = self.network.lengths(settings.data.patch_frames * FRAME_SAMPLES)
+        self.spectra = losses.MultiResolutionSTFT(settings.windows)
+        self.register_buffer("gains", torch.ones(len(STEMS)))
+        self.products: list[Tensor] = []  # of validation: <made, wanted>, <made, made> by stem
 
     # ---- what separates ----
 
@@ -218,7 +234,8 @@ class SeparationWaveformSystem(fit.System):
         else:
             made = self.network(mixture.expand(2, -1)[None])[0]
             made = made.mean(dim=1, keepdim=True) if n_given == 1 else made
-        return made[..., :n_samples].float().cpu().numpy()
+        made = made[..., :n_samples] * self.gains[:, None, None]
+        return made.float().cpu().numpy()
 
     # ---- training ----
 
@@ -228,12 +245,22 @@ class SeparationWaveformSystem(fit.System):
 
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the distance of what is said from the stems, in the middle of a piece."""
+        return self.distance(*self.made_and_wanted(batch))
+
+    def made_and_wanted(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return (batch, stems, channels, time) twice: what is said of mixtures, and the truth."""
         sources = batch["stems"]
-        made = self(sources.sum(dim=1))
-        wanted = middle(sources, made.shape[-1])
+        made = self(sources.sum(dim=1)).float()
+        return made, middle(sources, made.shape[-1])
+
+    def distance(self, made: Tensor, wanted: Tensor) -> Tensor:
+        """Return the loss of what is said beside what is wanted."""
         if self.settings.loss == "l1":
             return (made - wanted).abs().mean()
-        return losses.si_sdr_loss(made.flatten(2), wanted.flatten(2))
+        if self.settings.loss == "stft":
+            return self.spectra(made.flatten(0, 2), wanted.flatten(0, 2))
+        any_level = self.settings.loss == "si-sdr"
+        return losses.si_sdr_loss(made.flatten(2), wanted.flatten(2), any_level=any_level)
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of varied pieces."""
@@ -243,6 +270,20 @@ class SeparationWaveformSystem(fit.System):
             rng = np.random.default_rng([torch.initial_seed() % 2**32, self.global_step])
             batch = {"stems": stem_batches.vary(batch["stems"], self.lengths.input, rng, given)}
         return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Log the loss, and keep what the gains are made of."""
+        made, wanted = self.made_and_wanted(batch)
+        loss = self.distance(made, wanted)
+        self.log("val_loss", loss, prog_bar=True, batch_size=len(made), sync_dist=True)
+        self.products.append(torch.stack([(made * x).sum(dim=(0, 2, 3)) for x in (wanted, made)]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Find the gains, where they are open: by least squares."""
+        together, own = torch.stack(self.products).sum(dim=0)
+        self.products.clear()
+        if self.settings.loss == "si-sdr" and not self.network.difference:
+            self.gains.copy_(together / own.clamp_min(1e-12))
 
 
 def build(settings: SeparationWaveformConfig, *, seed: int = 0) -> SeparationWaveformSystem:

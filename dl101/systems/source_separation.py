@@ -276,10 +276,8 @@ def evaluate(system: SeparationSystem, tracks: Mapping[str, Sequence[SongTrack]]
     return Evaluation(found.by_song, overall=found.overall)
 
 
-def baselines(
-    settings: SeparationConfig, tracks: Mapping[str, Sequence[SongTrack]]
-) -> dict[str, Evaluation]:
-    """Return the scores of answers without learning, and of bounds that know the truth.
+def answers(settings: SeparationConfig) -> dict[str, Callable[[SongTrack], Stems]]:
+    """Return answers without learning, and bounds that know the truth: the stems of a song.
 
     They are :data:`dl101.evaluation.stems.ANSWERS`, and :data:`dl101.evaluation.separation.BOUNDS`
     with the system's window.
@@ -291,8 +289,15 @@ def baselines(
         name: lambda t, make=make: make(t.stems, frame_samples=settings.window_samples)
         for name, make in separation.BOUNDS.items()
     }
+    return {name: lambda t, way=way: way(t)[rows] for name, way in ways.items()}
+
+
+def baselines(
+    settings: SeparationConfig, tracks: Mapping[str, Sequence[SongTrack]]
+) -> dict[str, Evaluation]:
+    """Return the scores of :func:`answers`."""
     scores = {
-        name: stems.score(tracks["test"], lambda t, way=way: way(t)[rows], rate, settings.stems)
-        for name, way in ways.items()
+        name: stems.score(tracks["test"], answer, settings.sample_rate, settings.stems)
+        for name, answer in answers(settings).items()
     }
     return {name: Evaluation(s.by_song, overall=s.overall) for name, s in scores.items()}

@@ -34,7 +34,7 @@ from dl101.signal.cqt import HcqtConfig
 from dl101.systems import transcription_data
 from dl101.systems.transcription_data import NoteTrack
 from dl101.targets import PitchAxis
-from dl101.training import fit, protocol
+from dl101.training import fit, pitch_tracks, protocol
 from dl101.training.batches import PatchData, by_side
 from dl101.training.fit import FitResult, TrainingConfig
 from dl101.training.pitch_tracks import AugmentationConfig

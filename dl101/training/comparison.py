@@ -235,6 +235,22 @@ def names() -> tuple[str, ...]:
     )
 
 
+class AllBut(Collection[str]):
+    """Every name but some: as ``done``, it leaves only these variants to be measured."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
+
+    def __contains__(self, name: object) -> bool:
+        return name not in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        raise TypeError("all names but some have no end")
+
+    def __len__(self) -> int:
+        raise TypeError("all names but some have no number")
+
+
 def measured_before(
     name: str, path: Path | str, *, seed: int = 0, n_tracks: int | None = None
 ) -> set[str]:

@@ -159,7 +159,7 @@ def write(path: Path | str, embedded: Iterable[Embedded]) -> None:
             return
         import h5py
 
-        with h5py.File(temporary, "w") as file:
+        with h5py.File(temporary, "w", locking=False) as file:
             for each in all_of_them:
                 group = file.create_group(each.name)
                 group["values"], group["times_s"] = each.values, each.times_s

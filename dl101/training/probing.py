@@ -161,16 +161,23 @@ def both(
 
 
 def by_class(
-    embeddings: Sides, labels: Sides, config: ProbeConfig, classes: Sequence[str], *, seed: int = 0
+    embeddings: Sides,
+    labels: Sides,
+    config: ProbeConfig,
+    classes: Sequence[str],
+    *,
+    only: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> dict[str, float]:
     """Return the area under the curve of each class, ``tag: NAME``, of a linear probe.
 
-    Classes that all tracks of the test side have, or none, are left out.
+    Classes that all tracks of the test side have, or none, are left out; ``only`` names those that
+    are asked for.
     """
     said = probabilities(fit_probe(embeddings, labels, config, seed=seed), embeddings["test"])
-    found = tagging.by_class(labels["test"], said)
-    named = zip(classes, found, strict=True)
-    return {f"tag: {name}": round(float(area), 4) for name, area in named if not np.isnan(area)}
+    found = dict(zip(classes, tagging.by_class(labels["test"], said), strict=True))
+    wanted = [name for name in (classes if only is None else only) if name in found]
+    return {f"tag: {name}": float(found[name]) for name in wanted if not np.isnan(found[name])}
 
 
 def by_share(

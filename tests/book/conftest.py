@@ -111,13 +111,12 @@ def one_page(outputs: Sequence[Rendered], folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def browser(request: pytest.FixtureRequest) -> Iterator:
+def browser() -> Iterator:
     """Start Chromium without a window, or skip."""
     named = os.environ.get("DL101_CHROMIUM")
     found = named or next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
-        request.config.stash[NO_BROWSER] = True
-        pytest.skip("no Chromium on this machine")
+        pytest.skip(NO_BROWSER)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 
+import mir_eval
 import numpy as np
 import scipy.fft
 import scipy.signal
@@ -20,10 +21,13 @@ from torch.distributions import Normal, kl_divergence
 
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
-from dl101.evaluation import generation, listening, separation
-from dl101.nn import code_patterns, flow, sampling, synthesis
+from dl101.evaluation import generation, listening, separation, tagging
+from dl101.nn import code_patterns, flow, sampling, self_supervised, synthesis
 from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
+from dl101.nn.tune import TUNe
+from dl101.nn.wave_unet import WaveUNet, WaveUNetConfig
+from dl101.nn.waveform_separation import middle
 from dl101.signal import augment, mel, stft, tuning
 from dl101.signal.feature import Feature
 from dl101.targets import PitchAxis, from_notes
@@ -1265,6 +1269,355 @@ WRONG |= {
 }
 
 
+# ---- source_separation -------------------------------------------------------------------------
+
+
+def masks_cell_by_cell(spectra):
+    found = np.zeros(spectra.shape)
+    for place in np.ndindex(*spectra.shape[1:]):
+        sizes = [math.hypot(z.real, z.imag) for z in spectra[(slice(None), *place)]]
+        if sum(sizes) > 0:
+            found[(slice(None), *place)] = [size / sum(sizes) for size in sizes]
+    return found
+
+
+def masks_of_the_library(spectra):
+    """The library's way needs no case of its own for silence: its denominator has a floor."""
+    magnitudes = np.abs(spectra)
+    return magnitudes / np.maximum(magnitudes.sum(axis=0), 1e-12)
+
+
+def phase_by_division(magnitudes, mixture):
+    size = np.abs(mixture)
+    found = magnitudes * np.where(size > 0, mixture / np.where(size > 0, size, 1), 0)
+    return found.real, found.imag
+
+
+def phase_by_torch(magnitudes, mixture):
+    mixture = torch.from_numpy(np.asarray(mixture))
+    turned = torch.polar(torch.from_numpy(magnitudes), mixture.angle().expand(magnitudes.shape))
+    turned = turned * (mixture != 0)
+    return turned.real, turned.imag
+
+
+def sdr_by_levels(estimate, reference, mixture):
+    """The reference's energy stands in both ratios: the gain is one of errors alone."""
+
+    def level_db(x):
+        return 20 * np.log10(np.linalg.norm(x))
+
+    wrong_db = level_db(reference - estimate)
+    return level_db(reference) - wrong_db, level_db(reference - mixture) - wrong_db
+
+
+def sdr_of_the_library(estimate, reference, mixture):
+    found = separation.sdr(estimate, reference)
+    return found, found - separation.sdr(mixture, reference)
+
+
+def median_by_reshaping(estimate, reference, frame_samples, silent_db):
+    n = len(reference) // frame_samples
+    e, r = (x[: n * frame_samples].reshape(n, -1) for x in (estimate, reference))
+    heard = 20 * np.log10(np.sqrt((r**2).mean(axis=1)) + 1e-300) >= silent_db
+    ratios = 10 * np.log10((r**2).sum(axis=1)[heard] / ((r - e) ** 2).sum(axis=1)[heard])
+    return np.median(ratios) if heard.any() else float("nan"), int((~heard).sum())
+
+
+RIGHT |= {
+    "source_separation.1": (masks_cell_by_cell, masks_of_the_library),
+    "source_separation.2": (phase_by_division, phase_by_torch),
+    "source_separation.3": (sdr_by_levels, sdr_of_the_library),
+    "source_separation.4": (median_by_reshaping,),
+}
+WRONG |= {
+    "source_separation.1": {
+        "the mask at (stem, bin, frame)": lambda spectra: 0.5 * masks_of_the_library(spectra),
+    },
+    "source_separation.2": {
+        "the value at (part, stem, bin, frame)": lambda m, x: (m, phase_by_division(m, x)[1] + 1),
+    },
+    "source_separation.3": {
+        "number 0 (0: SDR": lambda e, r, x: (sdr_by_levels(e, r, x)[0] + 1, 0.0),
+    },
+    "source_separation.4": {
+        "number 1 (0: median": lambda *a: (median_by_reshaping(*a)[0], -1),
+    },
+}
+
+
+# ---- ddsp --------------------------------------------------------------------------------------
+
+
+def sine_of_the_library(frequency_hz, sample_rate):
+    frequency = torch.tensor(frequency_hz)[None, :, None]
+    return synthesis.phases(frequency, sample_rate)[0, :, 0].sin()
+
+
+def sine_by_turning(frequency_hz, sample_rate):
+    """A complex number, turned on from sample to sample."""
+    turns = np.exp(2j * np.pi * frequency_hz / sample_rate)
+    return np.concatenate([[1.0], np.cumprod(turns)[:-1]]).imag
+
+
+def windows_of_the_library(frames, hop):
+    return synthesis.upsample_hann(torch.tensor(frames)[None, :, None], hop)[0, :, 0]
+
+
+def windows_by_convolution(frames, hop):
+    """Impulses through a window, the last one given twice."""
+    impulses = np.zeros((len(frames) + 1) * hop)
+    impulses[::hop] = [*frames, frames[-1]]
+    window = scipy.signal.get_window("hann", 2 * hop)  # periodic
+    return np.convolve(impulses, window)[hop : (len(frames) + 1) * hop]
+
+
+def shares_one_by_one(f0_hz, amplitude, distribution, sample_rate):
+    rows = []
+    for f0, level, shares in zip(f0_hz, amplitude, distribution, strict=True):
+        kept = [s if 2 * f0 * (k + 1) < sample_rate else 0.0 for k, s in enumerate(shares)]
+        rows.append([level * s / (sum(kept) or 1.0) for s in kept])
+    return rows
+
+
+RIGHT |= {
+    "ddsp.1": (sine_of_the_library, sine_by_turning),
+    "ddsp.2": (windows_of_the_library, windows_by_convolution),
+    "ddsp.3": (shares_one_by_one,),
+}
+WRONG |= {
+    "ddsp.1": {
+        "the value at": lambda f, rate: 1.01 * sine_by_turning(f, rate),
+        "Return one array": lambda f, rate: "la",
+    },
+    "ddsp.2": {
+        "the value at": lambda frames, hop: windows_by_convolution(frames, hop) + 0.01,
+    },
+    "ddsp.3": {
+        "the value at": lambda *case: 1.01 * np.array(shares_one_by_one(*case)),
+        "the result is transposed": lambda *case: np.array(shares_one_by_one(*case)).T,
+    },
+}
+
+
+# ---- inverse_synthesis -------------------------------------------------------------------------
+
+
+def accuracies_of_mir_eval(truth_hz, estimate_hz):
+    voiced, said = (np.where(x > 0, 1.0, 0.0) for x in (truth_hz, estimate_hz))
+    cents = [mir_eval.melody.hz2cents(x) for x in (truth_hz, estimate_hz)]
+    given = voiced, cents[0], said, cents[1]
+    return (
+        mir_eval.melody.raw_pitch_accuracy(*given),
+        mir_eval.melody.raw_chroma_accuracy(*given),
+    )
+
+
+def density_of_scipy(frequencies_hz, centres_hz, amplitudes, sigma):
+    pitches = 12 * np.log2(centres_hz / 440)
+    at = 12 * np.log2(frequencies_hz / 440)
+    bells = [
+        w * scipy.stats.norm.pdf(at, p, sigma) for w, p in zip(amplitudes, pitches, strict=True)
+    ]
+    return np.log(np.sum(bells, axis=0) / np.sum(amplitudes))
+
+
+def distance_of_the_library(estimate, reference, size):
+    def magnitudes(x):
+        found = np.abs(stft.stft(np.asarray(x, float), window_samples=size, hop_samples=size // 4))
+        return found[:, 2 : 3 + (len(x) - size) // (size // 4)]  # whole frames alone
+
+    a, b = magnitudes(estimate), magnitudes(reference)
+    return np.mean(np.abs(a - b)) + np.mean(np.abs(np.log((a + 1e-3) / (b + 1e-3))))
+
+
+RIGHT |= {
+    "inverse_synthesis.1": (accuracies_of_mir_eval,),
+    "inverse_synthesis.2": (density_of_scipy,),
+    "inverse_synthesis.3": (distance_of_the_library,),
+}
+WRONG |= {
+    "inverse_synthesis.1": {
+        "other order": lambda t, e: accuracies_of_mir_eval(t, e)[::-1],
+    },
+    "inverse_synthesis.2": {
+        "one log-density for each": lambda f, c, a, s: float(density_of_scipy(f, c, a, s).sum()),
+    },
+    "inverse_synthesis.3": {
+        "same result": lambda a, b, size: 0.0,
+    },
+}
+
+
+def contrast_of_the_library(first, second, temperature):
+    return self_supervised.nt_xent(*map(torch.from_numpy, (first, second)), temperature=temperature)
+
+
+def contrast_one_by_one(first, second, temperature):
+    z = [row / np.sqrt(row @ row) for row in (*first, *second)]
+    n, total = len(first), 0.0
+    for i in range(2 * n):
+        scores = np.array([z[i] @ z[k] / temperature for k in range(2 * n) if k != i])
+        total += np.log(np.exp(scores).sum()) - z[i] @ z[(i + n) % (2 * n)] / temperature
+    return total / (2 * n)
+
+
+def views_with_a_list(sounds, augment, seed):
+    rng = np.random.default_rng(seed)
+    all_of_them = [augment(sound, rng) for sound in np.repeat(sounds, 2, axis=0)]
+    return {"first": np.array(all_of_them[::2]), "second": np.array(all_of_them[1::2])}
+
+
+def tracks_by_counting(logits, track):
+    said = torch.sigmoid(torch.from_numpy(logits)).numpy()
+    sums = np.zeros((track.max() + 1, logits.shape[1]))
+    np.add.at(sums, track, said)
+    return sums / np.bincount(track)[:, None]
+
+
+def geometry_of_the_library(first, second):
+    a, b = map(torch.from_numpy, (first, second))
+    return self_supervised.alignment(a, b), self_supervised.uniformity(a)
+
+
+RIGHT |= {
+    "self_supervised.1": (contrast_of_the_library, contrast_one_by_one),
+    "self_supervised.2": (views_with_a_list,),
+    "self_supervised.3": (tracks_by_counting,),
+    "self_supervised.4": (geometry_of_the_library,),
+}
+
+WRONG |= {
+    "self_supervised.1": {
+        "multiply by it": lambda a, b, t: contrast_one_by_one(a, b, 1 / t),
+        "should be": lambda a, b, t: 0.5 + contrast_one_by_one(a, b, t),
+    },
+    "self_supervised.2": {
+        "wrong order": lambda *case: tuple(views_with_a_list(*case).values())[::-1],
+        "Return two arrays": lambda sounds, augment, seed: "views",
+    },
+    "self_supervised.3": {
+        "decisions": lambda logits, track: tracks_by_counting(logits, track) >= 0.5,
+        "logits still": lambda logits, track: np.stack(
+            [logits[track == k].mean(axis=0) for k in range(track.max() + 1)]
+        ),
+    },
+    "self_supervised.4": {
+        "wrong order": lambda a, b: geometry_of_the_library(a, b)[::-1],
+        "should be": lambda a, b: (0.9 * geometry_of_the_library(a, b)[0], 0.0),
+    },
+}
+
+
+# ---- separation_waveform -----------------------------------------------------------------------
+
+
+def remixed_one_by_one(stems, pieces, gains_db):
+    new = np.empty_like(stems)
+    for i, k in np.ndindex(pieces.shape):
+        new[i, k] = stems[pieces[i, k], k] * np.exp(np.log(10) * gains_db[i, k] / 20)
+    return np.add.reduce(new, 1), new
+
+
+def field_of_the_library(n_layers, down_taps, up_taps):
+    config = WaveUNetConfig(n_layers=n_layers, channels=1, down_kernel=down_taps, up_kernel=up_taps)
+    with torch.device("meta"):
+        network = WaveUNet(config, 4, 1)
+    return network.receptive_field
+
+
+def l1_of_the_library(made, stems):
+    made, stems = torch.from_numpy(made), torch.from_numpy(stems)
+    return torch.nn.functional.l1_loss(made, middle(stems, made.shape[-1])).item()
+
+
+RIGHT |= {
+    "separation_waveform.1": (remixed_one_by_one,),
+    "separation_waveform.2": (field_of_the_library,),
+    "separation_waveform.3": (
+        l1_of_the_library,
+        lambda made, stems: np.abs(
+            made - stems[..., (lost := (stems.shape[-1] - made.shape[-1]) // 2) : -lost]
+        ).mean(),
+    ),
+}
+
+WRONG |= {
+    "separation_waveform.1": {
+        "the old stems": lambda stems, pieces, gains_db: (
+            stems.sum(axis=1),
+            remixed_one_by_one(stems, pieces, gains_db)[1],
+        ),
+        "should be": lambda *case: (remixed_one_by_one(*case)[0] + 1, case[0]),
+    },
+    "separation_waveform.2": {
+        "it sees": lambda n, d, u: 2**n * (d + u),
+        "Only the way down": lambda n, d, u: 1 + sum((d - 1) * 2**k for k in range(n + 1)),
+    },
+    "separation_waveform.3": {
+        "the loss should be": lambda made, stems: np.abs(made).mean(),
+        "the first samples": lambda made, stems: np.abs(made - stems[..., : made.shape[-1]]).mean(),
+    },
+}
+
+
+# ---- tune --------------------------------------------------------------------------------------
+
+
+def probed_by_autograd(encoder, mean, deviation, x, y, n_steps, rate):
+    encoder, mean, deviation, x, y = map(torch.from_numpy, (encoder, mean, deviation, x, y))
+    h = ((x @ encoder - mean) / deviation).relu()
+    probe = torch.nn.Linear(encoder.shape[1], y.shape[1]).double()
+    for p in probe.parameters():
+        torch.nn.init.zeros_(p)
+    optimiser = torch.optim.SGD(probe.parameters(), lr=rate)
+    for _ in range(n_steps):
+        optimiser.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(probe(h), y).backward()
+        optimiser.step()
+    return {"encoder": encoder, "weights": probe.weight.T, "biases": probe.bias}
+
+
+def tail_of_the_library(n_con, n_exp, n_tail, filters, representation, plus, n_samples):
+    with torch.device("meta"):
+        network = TUNe(n_con, n_exp, n_tail, filters, representation, plus=plus)
+        maps = network.maps(torch.empty(2, 1, n_samples))
+    return [
+        (layer[0].in_channels, layer[0].out_channels, made.shape[-1])
+        for layer, made in zip(network.tail, maps.tail, strict=True)
+    ]
+
+
+def auc_by_scikit_learn(truth, scores):
+    asked = (truth.min(axis=0) == 0) & (truth.max(axis=0) == 1)
+    if not asked.any():
+        return np.nan
+    return metrics.roc_auc_score(truth[:, asked], scores[:, asked], average="macro")
+
+
+RIGHT |= {
+    "tune.1": (probed_by_autograd,),
+    "tune.2": (auc_by_scikit_learn, tagging.macro_auc),
+    "tune.3": (tail_of_the_library,),
+}
+
+WRONG |= {
+    "tune.1": {
+        "transposed": lambda *case: (
+            probed_by_autograd(*case)["encoder"],
+            probed_by_autograd(*case)["weights"].T,
+            probed_by_autograd(*case)["biases"],
+        ),
+        "should be": lambda encoder, mean, deviation, x, y, n, rate: probed_by_autograd(
+            encoder, mean, deviation, x, y, n, 2 * rate
+        ),
+    },
+    "tune.2": {"mean area should be": lambda truth, scores: 0.9 * tagging.macro_auc(truth, scores)},
+    "tune.3": {
+        "of the tail should have": lambda *case: np.array(tail_of_the_library(*case)) + 1,
+    },
+}
+
+
 # ---- singing vocoder ---------------------------------------------------------------------------
 
 
@@ -1295,6 +1648,7 @@ RIGHT |= {
     "singing_vocoder.2": (cents_by_midi,),
     "singing_vocoder.3": (chunk_of_the_library,),
 }
+
 WRONG |= {
     "singing_vocoder.1": {
         "should be": lambda x, m: np.asarray(filtered_by_cosines(x, m)) + 0.1,

@@ -355,7 +355,8 @@ SPOILT = bytes([ZIP[0], ZIP[1]]) + bytes(b ^ 1 for b in ZIP[2:])
 @pytest.mark.parametrize(
     ("body", "known", "words"),
     [
-        (SPOILT, {"sha256": sha256(ZIP)}, "instead of " + sha256(ZIP)),
+        # The archive holds the time at which it was made; the name of a test must not.
+        pytest.param(SPOILT, {"sha256": sha256(ZIP)}, "instead of " + sha256(ZIP), id="checksum"),
         (SPOILT, {}, "cannot be unpacked"),
         (b"<!DOCTYPE html><p>Please log in", {}, "does not start like a .zip file"),
         (ZIP + b"!", {"size_bytes": len(ZIP)}, f"instead of {len(ZIP)}"),

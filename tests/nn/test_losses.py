@@ -9,7 +9,7 @@ import scipy.signal
 import torch
 
 from dl101.errors import ConfigError
-from dl101.evaluation.separation import si_sdr
+from dl101.evaluation.separation import sdr, si_sdr
 from dl101.nn.losses import (
     MultiResolutionSTFT,
     feature_matching,
@@ -131,6 +131,9 @@ def test_the_si_sdr_loss_is_the_metric_with_its_sign_turned():
     assert float(si_sdr_loss(torch.tensor(reference), torch.tensor(reference))) == pytest.approx(
         -60
     )
+    levelled = si_sdr_loss(torch.tensor(estimate), torch.tensor(reference), any_level=False)
+    expected = -np.mean([sdr(e, r) for e, r in zip(estimate, reference, strict=True)])
+    assert float(levelled) == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_silent_reference_does_not_count_and_slopes_are_finite():

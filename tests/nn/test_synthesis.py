@@ -103,12 +103,15 @@ def test_phases_add_up_frequencies_from_the_initial_one():
 
 
 @pytest.mark.parametrize("f0", [27.5, 440.1, 3999.7])
-@pytest.mark.parametrize("maker", ["bank", "harmonics", "sawtooth", "wavetable", "phases"])
+@pytest.mark.parametrize(
+    "maker", ["bank", "bank of two", "harmonics", "sawtooth", "wavetable", "phases"]
+)
 def test_constant_frequency_is_a_sine_over_ten_seconds(maker, f0):
     n = 10 * RATE // HOP
     one = full(1, n, 1)
     made = {
         "bank": lambda: oscillator_bank(full(f0, n, 1), one, HOP, RATE),
+        "bank of two": lambda: oscillator_bank(full(f0, n, 2), full(0.5, n, 2), HOP, RATE),
         "harmonics": lambda: harmonics(full(f0, n), full(1, n), one, HOP, RATE),
         "sawtooth": lambda: sawtooth(full(f0, n), HOP, RATE, n_partials=1),
         "wavetable": lambda: wavetables(
@@ -277,6 +280,7 @@ def test_gradients_are_those_of_difference_quotients(in_doubles):
     tables, gains = control(3, 16, seed=3), control(2, n, 4, seed=4)
     signal, room, logits = control(2, n * hop, seed=5), control(6, seed=6), control(2, 8, seed=7)
     for function, parameters in (
+        (lambda f, start: phases(f, rate, start), (many, room[:6].reshape(2, 3))),
         (lambda f, a: oscillator_bank(f, a, hop, rate), (many, shares)),
         (lambda f, a, s: harmonics(f, a, s, hop, rate), (f0, level, shares)),
         (lambda f: sawtooth(f, hop, rate, n_partials=4), (f0,)),

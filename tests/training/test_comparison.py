@@ -152,6 +152,12 @@ def test_a_run_that_was_cut_off_measures_only_what_is_missing(tmp_path) -> None:
     assert comparison.measured_before("sizes", path, seed=5) == set()
 
 
+def test_variants_can_be_measured_alone() -> None:
+    some = comparison.AllBut(["size: three", "size: nothing"])
+    assert [m.variant for m in SIZES.run(5, done=some)] == ["size: nothing", "size: three"]
+    assert list(replace(SIZES, load=None).run(5, done=comparison.AllBut(["size: four"]))) == []
+
+
 def test_an_experiment_that_runs_as_a_whole_says_so() -> None:
     with pytest.raises(ConfigError, match="without --resume"):
         next(comparison.run("features_at_speed", done=set()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,15 @@ from dl101.errors import Dl101Error
 from dl101.training import protocol, shipped
 
 NAMES = shipped.names()
+SAME_SOUND = json.loads((Path(__file__).parents[1] / "golden" / "same_sound.json").read_text())
+
+
+def sound_of(corpus: str, version: str) -> str:
+    """Return a later version of a corpus whose sounds are bit for bit the same, if there is one.
+
+    The renderer became faster once; digests of what it renders were compared before and after.
+    """
+    return SAME_SOUND.get(corpus, {}).get(version, version)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -25,7 +35,9 @@ def test_a_network_that_ships_says_how_it_came_about(name):
     assert record["metrics"] and record["commit"] and "+changes" not in record["commit"]
     assert record["command"].startswith(f"dl101 train {record['experiment']} ")
     assert record["command"].endswith(f"checkpoints/{name}.safetensors")
-    assert record["data"]["version"] == source.version(found.settings.data)
+    assert sound_of(record["data"]["dataset"], record["data"]["version"]) == source.version(
+        found.settings.data
+    )
     assert record["wall_time_s"] < 1800
     assert record["n_parameters"] == sum(p.numel() for p in found.system.parameters())
 

@@ -1,0 +1,1 @@
+"""The chapter on differentiable synthesis: oscillators, filtered noise, parameters by gradient."""

@@ -1,0 +1,1 @@
+"""The chapter on pitch by inverse synthesis: its experiment and its exercises."""

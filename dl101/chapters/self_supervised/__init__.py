@@ -1,0 +1,1 @@
+"""The chapter on learning without labels."""

@@ -1,0 +1,1 @@
+"""The chapter on source separation end to end, on waveforms."""

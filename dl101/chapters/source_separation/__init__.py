@@ -1,0 +1,1 @@
+"""The chapter on source separation in the short-time spectrum."""
