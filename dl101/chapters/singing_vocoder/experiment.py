@@ -1,4 +1,4 @@
-"""What little data and little time do to vocoders: SawSing, DDSP-Add and a small HiFi-GAN.
+"""What little data and little time do to vocoders: SawSing and a small HiFi-GAN.
 
 Each learns in 480 steps of eight seconds of sound, from all phrases of the training side or from
 three of them, as in the paper's scenario with few resources. The seed draws the corpus, the three
@@ -26,7 +26,7 @@ SHORT = (
     "training.max_epochs=6",
     "training.patience=6",
 )
-KINDS = ("sawsing", "hifi-gan", "ddsp-add")
+KINDS = ("sawsing", "hifi-gan")
 VARIANTS: dict[str, tuple[str, ...]] = {
     f"short, {kind}, {n_phrases or 'all'}": (
         f"kind={kind}",
