@@ -111,9 +111,12 @@ class EncoderConfig(Settings):
     def __post_init__(self) -> None:
         """Check each field, and that the stages agree."""
         super().__post_init__()
-        if len({len(self.widths), len(self.blocks), len(self.strides)}) > 1:
+        sizes = {name: len(getattr(self, name)) for name in ("widths", "blocks", "strides")}
+        if len(set(sizes.values())) > 1:
+            counts = list(sizes.values())
+            wrong = next(name for name, n in sizes.items() if counts.count(n) == 1)
             raise ConfigError(
-                "EncoderConfig",
+                f"EncoderConfig.{wrong}",
                 got=f"{len(self.widths)} widths, {len(self.blocks)} blocks, {len(self.strides)} "
                 "strides",
                 expected="as many of each",

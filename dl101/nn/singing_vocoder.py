@@ -65,7 +65,7 @@ class EncoderConfig(Settings):
         super().__post_init__()
         if self.channels % 4 or self.kernel % 2 == 0:
             raise ConfigError(
-                "EncoderConfig",
+                f"EncoderConfig.{'channels' if self.channels % 4 else 'kernel'}",
                 got=f"{self.channels} channels and a kernel of {self.kernel}",
                 expected="a multiple of 4, for groups to normalise, and an odd number of frames",
                 hint="try 64 channels and a kernel of 31",
@@ -367,9 +367,12 @@ class GeneratorConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.channels) != len(self.strides) + 1 or any(k % 2 == 0 for k in self.kernels):
+        even = any(kernel % 2 == 0 for kernel in self.kernels)
+        if even or len(self.channels) != len(self.strides) + 1:
+            usual = self.channels == GeneratorConfig.channels
+            wrong = "kernels" if even else "strides" if usual else "channels"
             raise ConfigError(
-                "GeneratorConfig",
+                f"GeneratorConfig.{wrong}",
                 got=f"channels {self.channels}, strides {self.strides}, kernels {self.kernels}",
                 expected="one number of channels more than strides, and odd kernels",
                 hint="the first number of channels is that of the frames",

@@ -12,7 +12,7 @@ stands for 3**l samples. There are three paths, each of any length:
 
 Every convolution has three taps and is followed by batch normalisation and ReLU, but for the
 transposed ones. Without an expansive path, contractive path and tail are one chain of convolutions
-and poolings: SampleCNN, the encoder of CLMR. Without a tail there remains a U-Net.
+and poolings: SampleCNN, the encoder of CLMR. Without a tail there remains a U-Net [3]_.
 
 References
 ----------

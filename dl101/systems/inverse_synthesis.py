@@ -125,8 +125,9 @@ class InverseConfig(Settings):
         """Check each field, and that the range is one."""
         super().__post_init__()
         if self.low_midi >= self.high_midi:
+            wrong = "low_midi" if self.low_midi != InverseConfig.low_midi else "high_midi"
             raise ConfigError(
-                "InverseConfig.low_midi",
+                f"InverseConfig.{wrong}",
                 got=f"{self.low_midi} to {self.high_midi}",
                 expected="the lower end below the higher",
                 hint="24 to 84 is the range of the tones",
