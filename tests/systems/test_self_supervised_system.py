@@ -16,6 +16,7 @@ from dl101.data.fetch import DatasetFiles
 from dl101.errors import ConfigError
 from dl101.evaluation import results
 from dl101.nn import encoders
+from dl101.nn.tune import TUNe
 from dl101.systems import self_supervised as system
 from dl101.systems import self_supervised_data as data
 from dl101.training import protocol, shipped
@@ -103,17 +104,17 @@ def test_variants_have_names_of_their_own(settings):
     assert names[-2:] == ["samplecnn-supervised-10%", "samplecnn-ntxent-on-genres"]
 
 
-def test_the_other_encoder_gets_its_numbers(monkeypatch):
-    """What is asked of :mod:`dl101.nn.tune`, whether it is there or not."""
-    import sys
-    import types
-
-    def tune(*numbers, representation):
-        return (*numbers, representation)
-
-    monkeypatch.setitem(sys.modules, "dl101.nn.tune", types.SimpleNamespace(TUNe=tune))
-    config = encoders.EncoderConfig("tune", 256, n_contractive=5, n_tail=0, filters=12)
-    assert encoders.make_encoder(config) == (5, 0, 0, 12, 256)
+def test_the_other_encoder_gets_its_numbers():
+    config = encoders.EncoderConfig(
+        "tune", 32, n_contractive=3, n_expansive=1, n_tail=2, filters=4, plus=False
+    )
+    torch.manual_seed(0)
+    made = encoders.make_encoder(config)
+    torch.manual_seed(0)
+    wanted = TUNe(3, 1, 2, 4, representation=32)
+    assert made.state_dict().keys() == wanted.state_dict().keys()
+    x = torch.randn(2, 1, 3**6)
+    assert torch.equal(made.eval()(x), wanted.eval()(x))
 
 
 # ---- what is heard ----
