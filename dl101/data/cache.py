@@ -134,6 +134,12 @@ def replacing(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path | str, text: str) -> None:
+    """Write a text file as a whole or not at all; see :func:`replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def sweep(folder: Path | str) -> None:
     """Remove the temporary files that killed runs have left in a folder."""
     for path in Path(folder).glob(".*.part"):

@@ -11,7 +11,6 @@ al., ISMIR 2005).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dl101.data.cache import replacing
+from dl101.data.cache import write_text
 from dl101.data.harte import IGNORED, canonical
-from dl101.data.jams import document
+from dl101.data.jams import document, write
 from dl101.errors import DataError
 
 # Times are decimal numbers of seconds: shorter gaps and segments are rounding.
@@ -180,12 +179,12 @@ def write_lab(path: Path | str, segments: ChordSegments) -> None:
     """Write a ``.lab`` file, times to a millisecond."""
     rows = zip(segments.intervals_s, segments.labels, strict=True)
     text = "".join(f"{begin:.3f}\t{end:.3f}\t{label}\n" for (begin, end), label in rows)
-    _write(path, text)
+    write_text(path, text)
 
 
 def write_jams(path: Path | str, segments: ChordSegments, *, title: str, duration_s: float) -> None:
     """Write a JAMS file with one annotation of the namespace ``chord``."""
-    _write(path, json.dumps(jams(segments, title=title, duration_s=duration_s), indent=1) + "\n")
+    write(path, jams(segments, title=title, duration_s=duration_s))
 
 
 def jams(segments: ChordSegments, *, title: str, duration_s: float) -> dict[str, Any]:
@@ -195,10 +194,3 @@ def jams(segments: ChordSegments, *, title: str, duration_s: float) -> dict[str,
         for (begin, end), label in zip(segments.intervals_s, segments.labels, strict=True)
     )
     return document("chord", observations, title=title, duration_s=duration_s)
-
-
-def _write(path: Path | str, text: str) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -6,10 +6,13 @@ ISMIR 2014. Times are in seconds; the content is by the schema of version 0.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from dl101 import __version__
+from dl101.data.cache import write_text
 
 
 def document(
@@ -66,3 +69,8 @@ def document(
         "jams_version": "0.3.4",
     }
     return {"annotations": [annotation], "file_metadata": about, "sandbox": {}}
+
+
+def write(path: Path | str, content: Mapping[str, Any]) -> None:
+    """Write the content of a file, such as :func:`document` gives it."""
+    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -7,7 +7,6 @@ rounded, and its velocity tells the confidence.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -15,8 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dl101.data.cache import replacing
-from dl101.data.jams import document
+from dl101.data.cache import replacing, write_text
+from dl101.data.jams import document, write
 
 TICKS_PER_SECOND = 960  # at MIDI's usual 120 beats a minute
 
@@ -36,7 +35,7 @@ def write_csv(path: Path | str, notes: Notes) -> None:
         f"{onset:.3f},{length:.3f},{midi:.2f},{confidence:.3f}\n"
         for onset, length, midi, confidence in _rows(notes)
     ]
-    _write(path, "onset_s,duration_s,midi,confidence\n" + "".join(lines))
+    write_text(path, "onset_s,duration_s,midi,confidence\n" + "".join(lines))
 
 
 def write_jams(path: Path | str, notes: Notes, *, title: str, duration_s: float) -> None:
@@ -45,8 +44,7 @@ def write_jams(path: Path | str, notes: Notes, *, title: str, duration_s: float)
         (onset, length, round(midi, 2), confidence)
         for onset, length, midi, confidence in _rows(notes)
     )
-    content = document("note_midi", observations, title=title, duration_s=duration_s)
-    _write(path, json.dumps(content, indent=1) + "\n")
+    write(path, document("note_midi", observations, title=title, duration_s=duration_s))
 
 
 def write_midi(path: Path | str, notes: Notes) -> None:
@@ -74,8 +72,3 @@ def write_midi(path: Path | str, notes: Notes) -> None:
 def _rows(notes: Notes) -> Sequence[tuple[float, float, float, float]]:
     columns = (notes.onsets_s, notes.durations_s, notes.pitches_midi, notes.confidence)
     return list(zip(*(column.tolist() for column in columns), strict=True))
-
-
-def _write(path: Path | str, text: str) -> None:
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(text, encoding="utf-8")

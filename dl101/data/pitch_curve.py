@@ -6,7 +6,6 @@ confidence says, from 0 to 1. In a JAMS file a frame whose confidence is below 0
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dl101.data.cache import replacing
-from dl101.data.jams import document
+from dl101.data.cache import write_text
+from dl101.data.jams import document, write
 
 VOICED = 0.5  # least confidence of a frame that sounds
 
@@ -38,13 +37,12 @@ def write_csv(path: Path | str, found: PitchCurve) -> None:
     """Write a table with the columns ``time_s``, ``f0_hz`` and ``confidence``."""
     rows = zip(found.times_s, found.f0_hz, found.confidence, strict=True)
     lines = [f"{t:.3f},{f:.3f},{c:.3f}" for t, f, c in rows]
-    _write(path, "\n".join(["time_s,f0_hz,confidence", *lines]) + "\n")
+    write_text(path, "\n".join(["time_s,f0_hz,confidence", *lines]) + "\n")
 
 
 def write_jams(path: Path | str, found: PitchCurve, *, title: str, duration_s: float) -> None:
     """Write a JAMS file with one annotation of the namespace ``pitch_contour``."""
-    content = jams(found, title=title, duration_s=duration_s)
-    _write(path, json.dumps(content, indent=1) + "\n")
+    write(path, jams(found, title=title, duration_s=duration_s))
 
 
 def jams(found: PitchCurve, *, title: str, duration_s: float) -> dict[str, Any]:
@@ -60,10 +58,3 @@ def jams(found: PitchCurve, *, title: str, duration_s: float) -> dict[str, Any]:
         for time_s, hz, confidence, voiced in rows
     )
     return document("pitch_contour", observations, title=title, duration_s=duration_s)
-
-
-def _write(path: Path | str, text: str) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -164,6 +164,12 @@ def _windows(blocks: Iterable[Block], size: int, hop: int) -> Iterator[tuple[Blo
         yield np.concatenate(waiting, axis=-1), True
 
 
+def mono(blocks: Iterable[Block], from_rate: int, to_rate: int) -> Iterator[NDArray[np.float32]]:
+    """Return the mean of the channels of a stream at another rate, in blocks (samples,)."""
+    means = (block.mean(axis=0, dtype=np.float32) for block in blocks)
+    return resample(means, from_rate, to_rate)
+
+
 def resample(blocks: Iterable[Block], from_rate: int, to_rate: int) -> Iterator[Block]:
     """Convert a stream to another rate: what polyphase filtering gives of the whole, in blocks.
 

@@ -43,7 +43,7 @@ from dl101.training import fit, protocol
 from dl101.training.batches import by_side
 from dl101.training.fit import TrainingConfig
 from dl101.training.protocol import Evaluation
-from dl101.units import hz_to_midi
+from dl101.units import hz_to_midi, midi_to_hz
 
 WINDOW_SAMPLES = 2048
 MARGIN_FRAMES = 2  # of a window of the spectrum, at either end of a stretch of sound
@@ -465,14 +465,13 @@ def follow_recording(
     """
     rate, n_read = recording.sample_rate, 0
 
-    def mono() -> Iterator[NDArray[np.float32]]:
+    def counted() -> Iterator[NDArray[np.float32]]:
         nonlocal n_read
         for block in recording.blocks:
             n_read += block.shape[-1]
-            yield block.mean(axis=0, keepdims=True, dtype=np.float32)
+            yield block
 
-    blocks = (block[0] for block in streams.resample(mono(), rate, SAMPLE_RATE))
-    found = curve(system, blocks)
+    found = curve(system, streams.mono(counted(), rate, SAMPLE_RATE))
     return found, n_read / rate
 
 
@@ -513,7 +512,7 @@ def score(
         times_s = np.arange(len(pitch_midi)) * hop_samples / SAMPLE_RATE
         found = judge.at_times(times_s, pitch_midi, track.times_s)
         scores = judge.pitch_scores(track.f0_midi, found)
-        scores["median_hz"] = float(440 * 2 ** ((np.nanmedian(found) - 69) / 12))
+        scores["median_hz"] = float(midi_to_hz(np.nanmedian(found)))
         by_corpus.setdefault(track.corpus, {})[track.key] = scores
     own = by_corpus.pop(settings.data.dataset, {})
     overall = {

@@ -351,8 +351,7 @@ def listen(
         blocks = show_progress(
             recording.blocks, "transcribing", total=recording.n_blocks, enabled=progress
         )
-        mono = (block.mean(axis=0) for block in blocks)
-        for block, values in stream(system, streams.resample(mono, recording.sample_rate, rate)):
+        for block, values in stream(system, streams.mono(blocks, recording.sample_rate, rate)):
             said.append(values.astype(np.float16))
             n_samples += len(block)
             loudest = max(loudest, float(np.abs(block).max(initial=0.0)))

@@ -93,9 +93,7 @@ def embed_file(
 
 def _mono(path: Path | str, sample_rate: int) -> Iterator[NDArray[np.float32]]:
     with audiofile.opened(path) as recording:
-        mono = (block.mean(axis=0, keepdims=True) for block in recording.blocks)
-        for block in streams.resample(mono, recording.sample_rate, sample_rate):
-            yield block[0]
+        yield from streams.mono(recording.blocks, recording.sample_rate, sample_rate)
 
 
 def _crops(
