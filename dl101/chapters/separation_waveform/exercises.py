@@ -38,6 +38,13 @@ def _remix(
     return remix
 
 
+def _in_place(stems: NDArray, pieces: NDArray, gains_db: NDArray) -> Arrays:
+    new = stems.copy()
+    for i, k in np.ndindex(pieces.shape):
+        new[i, k] = new[pieces[i, k], k] * 10 ** (gains_db[i, k] / 20)
+    return new.sum(axis=1), new
+
+
 def _batch(seed: int, n_batch: int, n_stems: int, n_samples: int) -> tuple[NDArray, ...]:
     rng = np.random.default_rng([14, 1, seed])
     stems = rng.normal(0, 0.1, (n_batch, n_stems, n_samples))
@@ -126,6 +133,9 @@ REMIX = Function(
         ),
         "The sum runs over the mixtures of the batch, not over the stems of a mixture: that is "
         "axis 1.": _remix(mixed=lambda old, new, gain: new.sum(axis=0)),
+        "You write new stems over old ones that are still to be read: fill a new array.": (
+            _in_place
+        ),
         "The stems come first; asked are mixtures, then stems.": _remix(
             finish=lambda mixtures, stems: (stems, mixtures)
         ),
@@ -168,6 +178,10 @@ def _added(n_layers: int, down_taps: int, up_taps: int) -> int:
     return 1 + n_layers * (up_taps - 1) + (n_layers + 1) * (down_taps - 1)
 
 
+def _by_rate(n_layers: int, down_taps: int, up_taps: int) -> int:
+    return _no_way_up(n_layers, down_taps, 0) + (up_taps - 1) * (2**n_layers - 1)
+
+
 def _swapped(n_layers: int, down_taps: int, up_taps: int) -> int:
     n = 1
     for _ in range(n_layers):
@@ -195,6 +209,8 @@ FIELD = Function(
         "convolutions look at neighbours, too.": _no_way_up,
         "Taps are added up as if all levels had the rate of the input. A tap of level k spans 2**k "
         "samples.": _added,
+        "You added up each convolution's taps less one, times the spacing of its steps. The "
+        "interpolations look, too: a woven step needs the old ones on both sides.": _by_rate,
         "The bottom is left out: below the last level is one more convolution of down_taps.": (
             _field(bottom=lambda n, taps: n)
         ),
@@ -235,8 +251,8 @@ FIELD = Function(
             lambda n, d, u: _field()(n, u, d)
         ),
     },
-    differs="With {0} levels, {1} taps on the way down and {2} on the way up it sees {right} "
-    "samples; you say {got:g}. Draw a network of one level with three taps, and count.",
+    differs="With n_layers = {0}, down_taps = {1} and up_taps = {2} it sees {right:g} samples; you "
+    "say {got:g}. Draw a network of one level with three taps, and count.",
     praise="This many samples, and not one more, can change what it says of one.",
 )
 
