@@ -38,6 +38,10 @@ def _filter(
     return filtered
 
 
+def _rolled_back(sound: NDArray, magnitudes: NDArray) -> NDArray:
+    return np.roll(_filter(first=lambda delay: 0)(sound, magnitudes), 1 - len(magnitudes))
+
+
 def _sounding(seed: int, n: int, n_bands: int) -> tuple[NDArray, NDArray]:
     rng = np.random.default_rng(seed)
     return rng.standard_normal(n), rng.uniform(0.1, 2.0, n_bands)
@@ -66,11 +70,14 @@ FILTER = Function(
         "and every sound comes so much too late. This is what the published code did.": (
             _filter(first=lambda delay: 0)
         ),
-        "One sample too early. The peak lies bands - 1 samples after the begin of the response; "
-        'convolve with mode="same" takes the middle of an even number of samples for it, which '
-        "lies half a sample before.": _filter(first=lambda delay: delay - 1),
-        "One sample too late: the response has bands - 1 samples before its peak, not bands.": (
-            _filter(first=lambda delay: delay + 1)
+        "The sound comes one sample too late: you cut at bands - 2, and the peak lies bands - 1 "
+        'samples after the start of the response. (mode="same" cuts there, too, for the response '
+        "has an even number of samples.)": _filter(first=lambda delay: delay - 1),
+        "The sound comes one sample too early: you cut at bands, and the response has bands - 1 "
+        "samples before its peak.": _filter(first=lambda delay: delay + 1),
+        "The end of the sound is missing. Cut as many samples from the whole convolution, which is "
+        "longer than the sound; rolling a short one back brings its start to the end.": (
+            _rolled_back
         ),
         "The delay is taken out twice: the sound comes too early by bands - 1 samples.": (
             _filter(first=lambda delay: 2 * delay)
@@ -187,6 +194,13 @@ F0_ERROR = Function(
         "The ratio minus 1 is a share, not a logarithm: an octave up would count twice as much as "
         "one down.": _cents(error=lambda e, r: 1200 * (e / r - 1)),
     },
+    symptoms={
+        "The result is nan although some frames are voiced. The reference is nan where nothing is, "
+        "and a mean that meets one nan is nan: leave these frames out.": (
+            lambda got, right, *_: np.isnan(got) and not np.isnan(right),
+            lambda e, r: np.abs(1200 * np.log2(e / r)).mean(),
+        ),
+    },
     differs="For {0.size} frames the error should be {right:.3f} cents and is {got:.3f}.",
     praise="The same number for a bass and a soprano who are equally out of tune.",
 )
@@ -264,8 +278,14 @@ CHUNK = Function(
         "This is a cosine: a quarter of a turn ahead of the sine.": _chunk(wave=np.cos),
         "The frequency now times the time since the chunk began is not the phase, unless the "
         "frequency stands still: add up the steps.": (
-            _chunk(steps=lambda s: s * np.arange(len(s)))
+            _chunk(steps=lambda s: s * np.arange(len(s))),
+            _chunk(
+                steps=lambda s: s * np.arange(len(s)), after=lambda phase, s: phase + len(s) * s[-1]
+            ),
+            _chunk(steps=lambda s: s.mean() * np.arange(len(s))),
         ),
+        "The steps are one sample ahead: from a sample to the next, the phase grows with the f0 of "
+        "the earlier one.": _chunk(steps=lambda s: np.cumsum(s) - s[0]),
     },
     differs="For {0.size} samples, value {at[1]} of result {at[0]} (0: samples, 1: phase) should "
     "be {right:.4f} and is {got:.4f}.",
