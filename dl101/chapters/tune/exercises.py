@@ -33,6 +33,7 @@ def _fit(
     sign: float = 1.0,
     bias: bool = True,
     once: bool = False,
+    at_once: bool = True,
     rows: Callable[[NDArray], NDArray] = lambda each: each,
     give: Callable[[NDArray, NDArray, NDArray], Any] = lambda e, w, b: (e, w, b),
 ) -> Callable[..., Any]:
@@ -58,7 +59,10 @@ def _fit(
             h = np.maximum(before, 0) if relu else before
             wrong = sign * rate * share(y) * slope(answer(h @ w + b), y)
             back = wrong @ w.T * (before > 0) / deviation
-            w, b = w - h.T @ wrong, b - bias * wrong.sum(axis=0)
+            w = w - h.T @ wrong
+            if not at_once:
+                wrong = sign * rate * share(y) * slope(answer(h @ w + b), y)
+            b = b - bias * wrong.sum(axis=0)
             if encoder_too:
                 encoder = encoder - x.T @ back
         return give(encoder, w, b)
@@ -79,6 +83,17 @@ def _pretrained() -> list[tuple]:
         y = (rng.random((n, n_tags)) < 0.4).astype(float)
         cases.append((encoder, mean, deviation, x, y, n_steps, 1.5))
     return cases
+
+
+def _entry(got: Any, right: Any, *case: Any) -> str:
+    off = [~np.isclose(found, wanted, rtol=1e-4) for found, wanted in zip(got, right, strict=True)]
+    which = next((i for i, each in enumerate(off) if each.any()), 1)
+    at = np.unravel_index(int(off[which].argmax()), off[which].shape)
+    return (
+        f"In a hidden case of {len(case[3])} crops, {('encoder', 'W', 'b')[which]}"
+        f"[{', '.join(map(str, map(int, at)))}] should be {right[which][at]:.4g} after {case[5]} "
+        f"steps and is {got[which][at]:.4g}."
+    )
 
 
 PROBE = Function(
@@ -123,6 +138,8 @@ PROBE = Function(
         ),
         "You climb where one should descend: the gradient is subtracted.": _fit(sign=-1.0),
         "The biases never move; they have a gradient, too.": _fit(bias=False),
+        "The biases take a gradient at weights that have moved already: compute it once in a step, "
+        "before either moves.": _fit(at_once=False),
         "One step is taken; n_steps are asked.": _fit(once=True),
         "You learn from the first crop alone; every step uses all crops.": (
             _fit(rows=lambda each: each[:1])
@@ -131,8 +148,7 @@ PROBE = Function(
             _fit(give=lambda e, w, b: (e, w.T, b))
         ),
     },
-    differs="In a hidden case of {3.shape} crops and inputs the value at {at} should be "
-    "{right:.4g} and is {got:.4g}.",
+    differs=_entry,
     praise="Now the score is about the representation, and about nothing that was learned since.",
 )
 
@@ -268,10 +284,12 @@ AUC = Function(
 def _tail(
     *,
     begins: Callable[[int, int, int], int] = lambda f, con, exp: f * 2 ** (con - exp),
+    beside_begins: Callable[[int, int, int], int] | None = None,
     joined: Callable[[int, int], bool] = lambda t, n_expansive: t <= n_expansive,
     beside: Callable[[int, int], int] = lambda first, t: first * 2**t,
     width: Callable[[int, int], int] = lambda first, t: first * 2 ** min(t, 5),
     forced: bool = True,
+    capped: bool = False,
     frames: Callable[..., int] = lambda n, con, exp, t: n // 3 ** (con - exp + t),
     order: Callable[[int, int], tuple[int, int]] = lambda taken, given: (taken, given),
 ) -> Callable[..., NDArray]:
@@ -287,10 +305,12 @@ def _tail(
         n_samples: int,
     ) -> NDArray:
         first = begins(filters, n_contractive, n_expansive)
+        side = (beside_begins or begins)(filters, n_contractive, n_expansive)
         rows, before = [], first
         for t in range(1, n_tail + 1):
             after = representation if forced and t == n_tail else width(first, t)
-            more = beside(first, t) if plus and joined(t, n_expansive) else 0
+            after = min(after, representation) if capped else after
+            more = beside(side, t) if plus and joined(t, n_expansive) else 0
             n_frames = frames(n_samples, n_contractive, n_expansive, t)
             rows.append((*order(before + more, after), n_frames))
             before = after
@@ -347,10 +367,19 @@ TAIL = Function(
             _tail(begins=lambda f, con, exp: f)
         ),
         "The tail begins with the channels of the bottleneck; it begins where the way up ended.": (
-            _tail(begins=lambda f, con, exp: f * 2**con)
+            _tail(begins=lambda f, con, exp: f * 2**con),
+            _tail(
+                begins=lambda f, con, exp: f * 2**con,
+                beside_begins=lambda f, con, exp: f * 2 ** (con - exp),
+            ),
         ),
         "The channels go on doubling. They double five times at most.": (
             _tail(width=lambda first, t: first * 2**t)
+        ),
+        "You stop doubling where the representation would be exceeded. Only the last block looks "
+        "at it; the others double, five times at most.": (
+            _tail(width=lambda first, t: first * 2**t, capped=True),
+            _tail(capped=True),
         ),
         "The channels stay the same along the tail; they double.": (
             _tail(width=lambda first, t: first)
