@@ -137,6 +137,12 @@ def may_hold(hint: object, value: object) -> bool:
     return any(may_hold(option, value) for option in args)  # a union
 
 
+def test_settings_have_names_of_their_own() -> None:
+    """Errors name ``Class.field``; two classes of one name would also hide one from these tests."""
+    names = [cls.__name__ for cls in Settings.__subclasses__() if "dl101" in cls.__module__]
+    assert sorted(set(names)) == sorted(names)
+
+
 def test_the_configurations_are_found():
     assert CLASSES.keys() >= {"MultiPitchConfig", "TrainingConfig", "DataConfig", "HcqtConfig"}
 

@@ -64,7 +64,7 @@ class Harmonics(NamedTuple):
 
 
 @dataclass(frozen=True)
-class EncoderConfig(Settings):
+class SinusoidalConfig(Settings):
     """Sizes of the sinusoidal encoder.
 
     Attributes
@@ -116,7 +116,7 @@ class EncoderConfig(Settings):
             counts = list(sizes.values())
             wrong = next(name for name, n in sizes.items() if counts.count(n) == 1)
             raise ConfigError(
-                f"EncoderConfig.{wrong}",
+                f"SinusoidalConfig.{wrong}",
                 got=f"{len(self.widths)} widths, {len(self.blocks)} blocks, {len(self.strides)} "
                 "strides",
                 expected="as many of each",
@@ -207,7 +207,7 @@ class ResNet(nn.Module):
     two such follow each other there.
     """
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: SinusoidalConfig) -> None:
         super().__init__()
         layers: list[nn.Module] = [
             nn.Conv2d(1, config.stem, 7, (2 if config.pool else 4, 1), padding=3)
@@ -250,7 +250,7 @@ class SinusoidalEncoder(nn.Module):
     """
 
     def __init__(
-        self, config: EncoderConfig, *, low_hz: float = 20.0, high_hz: float = 8000.0
+        self, config: SinusoidalConfig, *, low_hz: float = 20.0, high_hz: float = 8000.0
     ) -> None:
         super().__init__()
         self.config, self.range_hz = config, (low_hz, high_hz)

@@ -42,7 +42,7 @@ QUIET = 5.0  # how far below the middle of its range noise begins
 
 
 @dataclass(frozen=True)
-class EncoderConfig(Settings):
+class VocoderEncoderConfig(Settings):
     """Sizes of the encoder; the defaults are those of SawSing.
 
     Attributes
@@ -65,7 +65,7 @@ class EncoderConfig(Settings):
         super().__post_init__()
         if self.channels % 4 or self.kernel % 2 == 0:
             raise ConfigError(
-                f"EncoderConfig.{'channels' if self.channels % 4 else 'kernel'}",
+                f"VocoderEncoderConfig.{'channels' if self.channels % 4 else 'kernel'}",
                 got=f"{self.channels} channels and a kernel of {self.kernel}",
                 expected="a multiple of 4, for groups to normalise, and an odd number of frames",
                 hint="try 64 channels and a kernel of 31",
@@ -116,7 +116,7 @@ class LocalConvolution(nn.Module):
 class Layer(nn.Module):
     """Attention, then the convolution; each adds to what comes in."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: VocoderEncoderConfig) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(config.channels)
         self.attention = Attention(config.channels, config.n_heads, config.head_channels)
@@ -131,7 +131,7 @@ class Layer(nn.Module):
 class Encoder(nn.Module):
     """From (batch, band, frame) to numbers of each frame, (batch, frame, output)."""
 
-    def __init__(self, n_bands: int, n_outputs: int, config: EncoderConfig) -> None:
+    def __init__(self, n_bands: int, n_outputs: int, config: VocoderEncoderConfig) -> None:
         super().__init__()
         width = config.channels
         self.stem = nn.Sequential(
@@ -256,7 +256,7 @@ class SourceFilter(nn.Module):
         n_bands: int = 80,
         sample_rate: int = 24_000,
         hop_samples: int = 240,
-        encoder: EncoderConfig | None = None,
+        encoder: VocoderEncoderConfig | None = None,
         config: SynthesisConfig | None = None,
     ) -> None:
         super().__init__()
@@ -270,7 +270,7 @@ class SourceFilter(nn.Module):
             "neural": config.filter_features,
         }[source]
         self.sizes = (1, int(self.has_amplitude), n_tone, config.n_noise_bands)
-        self.encoder = Encoder(n_bands, sum(self.sizes), encoder or EncoderConfig())
+        self.encoder = Encoder(n_bands, sum(self.sizes), encoder or VocoderEncoderConfig())
         if source == "wavetable":
             self.tables = nn.Parameter(first_tables(config.n_tables, config.table_samples))
         if source == "neural":

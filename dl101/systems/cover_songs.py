@@ -36,7 +36,7 @@ from dl101.evaluation import retrieval
 from dl101.nn import factory, metric_learning
 from dl101.nn.metric_learning import Mining
 from dl101.systems import cover_songs_data
-from dl101.systems.cover_songs_data import AugmentationConfig, CoverTrack, Index
+from dl101.systems.cover_songs_data import CoverTrack, CoverVariationConfig, Index
 from dl101.training import fit, protocol
 from dl101.training.batches import by_side
 from dl101.training.cliques import CliqueData
@@ -74,7 +74,7 @@ class CoverSongsConfig(Settings):
     pool_frames: Count = 5
     data: DataConfig = field(default_factory=lambda: DataConfig(dataset="covers"))
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    augmentation: AugmentationConfig | None = None
+    augmentation: CoverVariationConfig | None = None
 
     @property
     def variant(self) -> str:

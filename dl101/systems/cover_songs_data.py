@@ -64,7 +64,7 @@ class CoverTrack:
 
 
 @dataclass(frozen=True)
-class AugmentationConfig(Settings):
+class CoverVariationConfig(Settings):
     """How performances of training are varied, anew each time that they are drawn.
 
     Attributes
@@ -108,7 +108,7 @@ def vary(
     rng: np.random.Generator,
     *,
     n_frames: int,
-    config: AugmentationConfig | None,
+    config: CoverVariationConfig | None,
 ) -> NDArray[np.float32]:
     """Return ``n_frames`` of a performance, from anywhere in it, varied if there is a ``config``.
 

@@ -33,7 +33,7 @@ from dl101.errors import ConfigError
 from dl101.evaluation import pitch as judge
 from dl101.nn import inverse_synthesis as parts
 from dl101.nn import losses, synthesis
-from dl101.nn.inverse_synthesis import EncoderConfig, HarmonicConfig, Harmonics, Sinusoids
+from dl101.nn.inverse_synthesis import HarmonicConfig, Harmonics, SinusoidalConfig, Sinusoids
 from dl101.nn.spectra import LogMel
 from dl101.signal import pitch as trackers
 from dl101.signal import streams
@@ -104,7 +104,7 @@ class InverseConfig(Settings):
     data: DataConfig = field(default_factory=lambda: DataConfig(dataset="voice", patch_frames=62))
     also: tuple[DataConfig, ...] = ()
     tones: DataConfig = field(default_factory=lambda: DataConfig(dataset="tones", n_tracks=240))
-    sines: EncoderConfig = field(default_factory=EncoderConfig)
+    sines: SinusoidalConfig = field(default_factory=SinusoidalConfig)
     harmonic: HarmonicConfig = field(default_factory=HarmonicConfig)
     weights: LossWeights = field(default_factory=LossWeights)
     curriculum: Literal["mixed", "tones", "recordings"] = "mixed"

@@ -33,10 +33,10 @@ from dl101.nn.discriminators import Discriminators, PeriodDiscriminator, ScaleDi
 from dl101.nn.singing_vocoder import (
     Controls,
     ConvGenerator,
-    EncoderConfig,
     GeneratorConfig,
     SourceFilter,
     SynthesisConfig,
+    VocoderEncoderConfig,
     f0_loss,
 )
 from dl101.nn.spectra import LogMel
@@ -60,7 +60,7 @@ Sound = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class AdversarialConfig(Settings):
+class RivalConfig(Settings):
     """The discriminators of the rivals, and what they count in the loss.
 
     HiFi-GAN has those of ``periods`` and a mel spectrogram in its loss, MelGAN those of
@@ -111,10 +111,10 @@ class VocoderConfig(Settings):
     window_samples: Count = 1024
     n_bands: Count = 80
     kind: Literal["sawsing", "ddsp-add", "wavetable", "nsf", "hifi-gan", "melgan"] = "sawsing"
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder: VocoderEncoderConfig = field(default_factory=VocoderEncoderConfig)
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+    adversarial: RivalConfig = field(default_factory=RivalConfig)
     windows: Annotated[tuple[Count, ...], NotEmpty()] = (1024, 512, 256, 128)
     f0_weight: NotNegative = 1.0
     pieces_per_epoch: Count = 512

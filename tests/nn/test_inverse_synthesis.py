@@ -12,13 +12,13 @@ import torch
 
 from dl101.errors import ConfigError
 from dl101.nn import inverse_synthesis as parts
-from dl101.nn.inverse_synthesis import EncoderConfig, HarmonicConfig
+from dl101.nn.inverse_synthesis import HarmonicConfig, SinusoidalConfig
 from dl101.units import hz_to_midi, midi_to_hz
 
 COUNTS = json.loads(
     (Path(__file__).parents[1] / "golden" / "parameter_counts.json").read_text("utf-8")
 )
-FULL = EncoderConfig(
+FULL = SinusoidalConfig(
     n_bands=229,
     stem=64,
     pool=True,
@@ -30,7 +30,7 @@ FULL = EncoderConfig(
     n_sines=100,
     n_bins=64,
 )
-SMALL = EncoderConfig(n_bands=32, stem=4, widths=(2, 3), blocks=(1, 1), n_noise=5, n_bins=4)
+SMALL = SinusoidalConfig(n_bands=32, stem=4, widths=(2, 3), blocks=(1, 1), n_noise=5, n_bins=4)
 
 
 def n_parameters(module):
@@ -66,7 +66,7 @@ def test_the_published_sizes_are_those_of_the_paper():
 @pytest.mark.parametrize("pool", [True, False])
 def test_every_frame_is_heard_and_every_weight_learns(head, norm, mean, pool):
     torch.manual_seed(0)
-    config = EncoderConfig(**{**SMALL.__dict__, "head": head, "norm": norm, "pool": pool})
+    config = SinusoidalConfig(**{**SMALL.__dict__, "head": head, "norm": norm, "pool": pool})
     encoder = parts.SinusoidalEncoder(config)
     harmonic = parts.HarmonicEncoder(
         HarmonicConfig(width=8, hidden=6, n_harmonics=7, n_bins=9, mean=mean, series=3),
@@ -94,7 +94,7 @@ def test_every_frame_is_heard_and_every_weight_learns(head, norm, mean, pool):
 
 
 def test_zones_lie_side_by_side_and_reach_from_end_to_end():
-    encoder = parts.SinusoidalEncoder(EncoderConfig())
+    encoder = parts.SinusoidalEncoder(SinusoidalConfig())
     low, high = encoder.lowest_hz[::2], encoder.highest_hz[::2]
     assert len(low) == 48 and encoder.n_sines == 96
     assert low[0] == 20 and high[-1] == pytest.approx(8000)
@@ -104,7 +104,7 @@ def test_zones_lie_side_by_side_and_reach_from_end_to_end():
 def test_without_a_maximum_sines_begin_where_it_is_loud():
     """A band that stands out moves the sines of its zone to it, before anything is learned."""
     torch.manual_seed(0)
-    encoder = parts.SinusoidalEncoder(EncoderConfig(pool=False))
+    encoder = parts.SinusoidalEncoder(SinusoidalConfig(pool=False))
     spectrum = torch.full((1, 1, 192, 3), -0.8)
     spectrum[:, :, 4 * 20 + 1] = 0.4
     said = encoder(spectrum)
@@ -154,7 +154,7 @@ def test_the_series_moves_with_the_sines():
 
 def test_stages_that_do_not_agree_are_refused():
     with pytest.raises(ConfigError, match="as many of each"):
-        EncoderConfig(widths=(4, 8), blocks=(1,))
+        SinusoidalConfig(widths=(4, 8), blocks=(1,))
 
 
 # ---- sets of sines -------------------------------------------------------------------------------

@@ -15,14 +15,14 @@ from dl101.nn.discriminators import Discriminators, PeriodDiscriminator, ScaleDi
 from dl101.nn.singing_vocoder import (
     Controls,
     ConvGenerator,
-    EncoderConfig,
     GeneratorConfig,
     SourceFilter,
     SynthesisConfig,
+    VocoderEncoderConfig,
 )
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "parameter_counts.json").read_text())
-SMALL = EncoderConfig(channels=8, n_layers=1, n_heads=2, head_channels=4, kernel=5)
+SMALL = VocoderEncoderConfig(channels=8, n_layers=1, n_heads=2, head_channels=4, kernel=5)
 COUNTS = {"sawtooth": "SawSinSub", "harmonics": "Sins (DDSP-Add)", "wavetable": "DWS"}
 
 
@@ -112,7 +112,7 @@ def test_generators_make_a_hop_of_each_frame(strides, kernels):
 
 def test_wrong_sizes_are_named():
     with pytest.raises(ConfigError, match="multiple of 4"):
-        EncoderConfig(channels=6)
+        VocoderEncoderConfig(channels=6)
     with pytest.raises(ConfigError, match="one number of channels more"):
         GeneratorConfig(strides=(4, 4), channels=(8, 4))
 

@@ -230,13 +230,13 @@ def test_what_is_varied_is_tempo_place_and_silence():
     vary = {"n_frames": 30}
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        steady = data.AugmentationConfig(tempo=(2.0, 2.0), crop=1.0, silence=0.0)
+        steady = data.CoverVariationConfig(tempo=(2.0, 2.0), crop=1.0, silence=0.0)
         steps = np.diff(data.vary(profile, rng, config=steady, **vary), axis=1) % 50
         inside = np.isclose(steps, 2.0, atol=1e-3)
         assert inside.mean() > 0.9  # all but where it begins again
         plain = data.vary(profile, np.random.default_rng(seed), config=None, **vary)
         assert set((np.diff(plain[0]) % 50).round(3)) <= {1.0}
-        silent = data.AugmentationConfig(tempo=(1.0, 1.0), crop=1.0, silence=1.0)
+        silent = data.CoverVariationConfig(tempo=(1.0, 1.0), crop=1.0, silence=1.0)
         found = data.vary(profile + 1, np.random.default_rng(seed), config=silent, **vary)
         gap = np.flatnonzero(~found.any(axis=0))
         assert 1 <= gap.size <= 9 and np.array_equal(gap, np.arange(gap[0], gap[-1] + 1))
