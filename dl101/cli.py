@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, help="folder for a MIDI file, a table (.csv) and a .jams file"
     )
     transcribe.add_argument(
-        "--network", required=True, help="weights made by dl101 train transcription --weights FILE"
+        "--network", default="transcription", help="its name, or a file of weights"
     )
     transcribe.set_defaults(run=_transcribe)
     chords = commands.add_parser("chords", help="write down the chords of a recording")

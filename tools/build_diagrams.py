@@ -305,7 +305,7 @@ def _compact(svg: str) -> str:
 
 # ------------------------------------------------------------------------------- the map
 
-# c: in a chapter today · l: in the library, without a chapter · p: planned
+# c: in a chapter today · p: planned
 MAP = (
     ("Inputs", "what the network is fed",
      (("waveform", "c"), ("STFT", "c"), ("log-mel", "c"), ("MFCC", "c"), ("CQT", "c"),
@@ -315,7 +315,7 @@ MAP = (
       ("LEAF", "c"), ("sample level", "c"), ("harmonic filters", "c"))),
     ("Bricks", "parts to build with",
      (("depthwise", "c"), ("ResNet", "c"), ("ConvNeXt", "c"), ("U-Net", "c"), ("TCN", "c"),
-      ("pooling", "c"), ("LSTM", "c"), ("Transformer", "l"), ("autoencoder", "c"),
+      ("pooling", "c"), ("LSTM", "c"), ("Transformer", "c"), ("autoencoder", "c"),
       ("quantiser", "c"), ("synthesiser", "c"))),
     ("Training", "what is asked of it",
      (("supervised", "c"), ("augmentation", "c"),
@@ -325,11 +325,11 @@ MAP = (
      (("multi-pitch", "c"), ("chords", "c"), ("tags", "c"), ("cover versions", "c"),
       ("source separation", "c"), ("pitch", "c"), ("singing vocoder", "c"))),
     ("Generation", "making sound",
-     (("codec", "c"), ("autoregressive", "c"), ("latent diffusion", "c"), ("judging", "c"))),
+     (("codec", "c"), ("autoregressive", "c"), ("latent diffusion", "c"), ("judging", "c"),
+      ("GAN and flow", "p"), ("WaveNet", "p"))),
 )  # fmt: skip
 STATES = {
     "c": {"surface": "blue", "edge": "blue", "colour": "on colour"},
-    "l": {"surface": "blue surface", "edge": "blue", "colour": "ink"},
     "p": {"surface": None, "edge": "line", "colour": "soft", "dashed": True},
 }
 
@@ -369,7 +369,7 @@ def draw_map(theme: str) -> Canvas:
             canvas.arrow([(63, y + height + 2), (63, y + height + 14.5)])
     # generation grows from the same training, beside the tasks: no arrow leads from task to task
     x, y = 6, canvas.height - 20
-    for state, words in (("c", "in a chapter"), ("l", "in the library"), ("p", "planned")):
+    for state, words in (("c", "in a chapter"), ("p", "planned")):
         canvas.box(
             x, y, 22, 13, radius=6, **{k: v for k, v in STATES[state].items() if k != "colour"}
         )
