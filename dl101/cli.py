@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     transcribe = commands.add_parser("transcribe", help="write down the notes of a recording")
     transcribe.add_argument("file", type=Path, help="WAV, FLAC, MP3 or OGG, of any length")
     transcribe.add_argument(
-        "--output", type=Path, help="folder for a MIDI file, a table (.csv) and a .jams file"
+        "-o", "--output", type=Path, help="folder for a MIDI file, a table (.csv) and a .jams file"
     )
     transcribe.add_argument(
         "--network", default="transcription", help="its name, or a file of weights"
