@@ -1,0 +1,287 @@
+"""Export networks that ship to the live panel of the book, where a browser computes them.
+
+``python -m tools.panel export [NAME...]``
+    writes ``book/_static/panel/NAME.json`` (what the network is fed, its layers, its answer) and
+    ``NAME.bin`` (its weights) from ``checkpoints/NAME.safetensors``;
+``python -m tools.panel example [NAME...]``
+    writes the recorded example, which readers meet whose browser cannot or may not listen:
+    ``NAME.mp3``, a clip of an embedded corpus, and ``NAME.webp``, what the network says of it.
+
+The scripts beside these files say how they are read. Frames are (bin, channel) there, channels of a
+bin side by side, so weights are laid out anew here: those of a convolution as (frame, output, bin,
+input). Numbers keep the precision that the checkpoint has: 2 bytes each, or 4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MultipleLocator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dl101.data import pair, source
+from dl101.data.audiofile import resample
+from dl101.data.source import DataConfig
+from dl101.lab import plots
+from dl101.lab.pictures import PAGE_LEVEL, encode_picture
+from dl101.lab.player import encode_mp3
+from dl101.nn import factory
+from dl101.nn.blocks import SameConv2d
+from dl101.systems import multi_pitch as multi_pitch_system
+from dl101.training import pitch_tracks, shipped
+from dl101.units import note_name
+
+PANEL = Path(__file__).resolve().parents[1] / "book" / "_static" / "panel"
+
+
+class Weights:
+    """A file of weights while it is written; :meth:`add` returns where an array begins."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.size = 0
+
+    def add(self, values: Tensor | NDArray) -> list[int]:
+        """Append an array in its own precision; return [first byte, how many, bytes of each]."""
+        array = np.ascontiguousarray(values.detach().numpy() if torch.is_tensor(values) else values)
+        half = array.astype("<f2")
+        exact = np.array_equal(half.astype(array.dtype), array)
+        data = (half if exact else array.astype("<f4")).tobytes()
+        place = [self.size, array.size, 2 if exact else 4]
+        data += b"\0" * (-len(data) % 4)
+        self.pieces.append(data)
+        self.size += len(data)
+        return place
+
+
+def layer(module: nn.Module, weights: Weights) -> dict[str, Any] | None:
+    """Return the entry of one layer; None for what does nothing once trained."""
+    match module:
+        case nn.Dropout() | nn.Identity():
+            return None
+        case nn.BatchNorm2d():
+            scale = module.weight / torch.sqrt(module.running_var + module.eps)
+            shift = module.bias - module.running_mean * scale
+            return {"type": "affine", "scale": weights.add(scale), "shift": weights.add(shift)}
+        case nn.Conv2d():
+            return convolution(module, weights)
+        case nn.MaxPool2d():
+            return {
+                "type": "pool",
+                "kernel": _pair(module.kernel_size),
+                "stride": _pair(module.stride),
+                "pad": _pair(module.padding)[0],
+            }
+        case nn.Linear():
+            return {
+                "type": "linear",
+                "inputs": module.in_features,
+                "outputs": module.out_features,
+                "weight": weights.add(module.weight),
+                "bias": weights.add(module.bias),
+            }
+        case nn.ReLU() | nn.ELU() | nn.LeakyReLU():
+            names = {nn.ReLU: "relu", nn.ELU: "elu", nn.LeakyReLU: "leaky_relu"}
+            return {"type": "activation", "name": names[type(module)]}
+    raise NotImplementedError(f"the panel has no layer for {module}")
+
+
+def convolution(module: nn.Conv2d, weights: Weights) -> dict[str, Any]:
+    """Return the entry of a convolution."""
+    odd = not isinstance(module, SameConv2d) or not any(module.surplus)
+    if module.groups != 1 or _pair(module.dilation) != [1, 1] or not odd:
+        raise NotImplementedError(f"the panel has no layer for {module}")
+    if _pair(module.stride)[1] != 1:
+        raise NotImplementedError("a stride over frames")
+    return {
+        "type": "convolution",
+        "inputs": module.in_channels,
+        "outputs": module.out_channels,
+        "kernel": _pair(module.kernel_size),
+        "stride": _pair(module.stride)[0],
+        "pad": _pair(module.padding),
+        "weight": weights.add(module.weight.permute(3, 0, 2, 1)),
+        "bias": weights.add(module.bias),
+    }
+
+
+def chain(modules: Iterable[nn.Module], weights: Weights) -> list[dict[str, Any]]:
+    """Return the entries of layers one after the other; an activation joins its convolution."""
+    entries: list[dict[str, Any]] = []
+    for module in modules:
+        entry = layer(module, weights)
+        if entry is None:
+            continue
+        joins = entries and entries[-1]["type"] in ("convolution", "linear")
+        if entry["type"] == "activation" and joins and "activation" not in entries[-1]:
+            entries[-1]["activation"] = entry["name"]
+            continue
+        entries.append(entry)
+    return entries
+
+
+def reach_frames(network: factory.Network) -> int:
+    """Return how many frames before and after one the network sees, of convolutions alone."""
+    kernels = [m.kernel_size for _, m in network.layers() if isinstance(m, nn.Conv2d)]
+    return sum(_pair(kernel)[1] // 2 for kernel in kernels)
+
+
+def _pair(value: int | tuple[int, int]) -> list[int]:
+    return list(value) if isinstance(value, tuple) else [value, value]
+
+
+def multi_pitch(found: shipped.Shipped, weights: Weights) -> dict[str, Any]:
+    """Return the entry of a network from an HCQT to the probability of each pitch."""
+    feature = found.settings.feature
+    layers = chain((module for _, module in found.system.network.layers()), weights)
+    layers[-1]["activation"] = "sigmoid"
+    return {
+        "input": {
+            "kind": "hcqt",
+            "name": "constant-Q transform",
+            **asdict(feature),
+            "compression": pitch_tracks.COMPRESSION,
+            "n": feature.n_bins,
+            "shown": list(feature.harmonics).index(1),
+            "low_midi": _midi(feature.f_min_hz),
+            "span": 0.3,
+        },
+        "context": reach_frames(found.system.network),
+        "layers": layers,
+        "output": {
+            "kind": "pitches",
+            "name": "probability of each pitch",
+            "n": feature.n_bins,
+            "low_midi": _midi(feature.f_min_hz),
+            "bins_per_semitone": feature.bins_per_semitone,
+            "threshold": found.metrics["threshold"],
+        },
+    }
+
+
+def _midi(frequency_hz: float) -> float:
+    return 69 + 12 * math.log2(frequency_hz / 440)
+
+
+def multi_pitch_answer(
+    found: shipped.Shipped, audio: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return in Python what the panel shows: (frame, bin, channel) and (frame, bin)."""
+    feature = found.settings.feature
+    heard = pitch_tracks.network_input(audio, feature, sample_rate=feature.sample_rate).values
+    return heard.transpose(2, 1, 0), multi_pitch_system.predict(found.system, heard).T
+
+
+NETWORKS = {"multi_pitch": multi_pitch}
+ANSWERS = {"multi_pitch": multi_pitch_answer}
+
+
+# ---- the recorded example ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A stretch of a recording from the test side of an embedded corpus."""
+
+    data: DataConfig
+    track: int
+    start_s: float
+    duration_s: float = 6.0
+
+
+CLIPS = {"multi_pitch": Clip(DataConfig("chorales", n_tracks=120, seed=1), 0, 2.0)}
+PEAK, FADE_S = 0.8, 0.02  # with room for the overshoot of an MP3 decoder
+
+
+def clip_of(clip: Clip, sample_rate: int) -> NDArray[np.float32]:
+    """Return the samples of a clip; the corpus is rendered first if it has to be."""
+    files = source.locate(clip.data)
+    with pair.opened(files.audio, files.annotations) as (collection, store):
+        tracks = [e.filepath for e in collection if e.first("split") == "test"]
+        audio, rate = store.read(tracks[clip.track])
+    start, n = (round(x * rate) for x in (clip.start_s, clip.duration_s))
+    sound = resample(audio.reshape(-1)[start : start + n], rate, sample_rate)
+    ramp = np.minimum(1, np.arange(sound.size) / (FADE_S * sample_rate))
+    sound = sound * ramp * ramp[::-1]
+    return (sound * (PEAK / np.abs(sound).max())).astype(np.float32)
+
+
+def draw(entry: dict[str, Any], heard: NDArray, said: NDArray) -> Figure:
+    """Draw what a network is fed and what it says of a clip, each (bin, frame)."""
+    fig, axes = plt.subplots(2, figsize=(7, 5.2), sharex=True, layout="constrained")
+    frame_s = entry["input"]["hop_samples"] / entry["input"]["sample_rate"]
+    blues = LinearSegmentedColormap.from_list("panel", ["#ffffff", "#56a0ce", "#002a46"])
+    for ax, values, part, word in zip(
+        axes, (heard, said), (entry["input"], entry["output"]), ("In", "Out"), strict=True
+    ):
+        n_bins, n_frames = values.shape
+        low, high = -0.5, n_bins - 0.5
+        if "low_midi" in part:
+            low, high = (part["low_midi"] + x / part["bins_per_semitone"] for x in (low, high))
+            ax.yaxis.set_major_locator(MultipleLocator(12))
+            ax.yaxis.set_major_formatter(FuncFormatter(lambda pitch, _: note_name(pitch)))
+        ax.imshow(
+            values,
+            origin="lower",
+            aspect="auto",
+            extent=(-frame_s / 2, (n_frames - 0.5) * frame_s, low, high),
+            cmap=blues,
+            vmin=values.mean() if word == "In" else 0.0,
+        )
+        ax.set(title=f"{word}: {part['name']}")
+    axes[1].set(xlabel="time (s)")
+    return fig
+
+
+def example(name: str) -> tuple[bytes, bytes]:
+    """Return the recorded example of one network: its sound, MP3, and its picture, WebP."""
+    found, entry = shipped.load(name), json.loads(export(name)[0])
+    rate = entry["input"]["sample_rate"]
+    sound = clip_of(CLIPS[name], rate)
+    heard, said = ANSWERS[name](found, sound)
+    with plt.style.context(["default", plots.STYLE]):
+        fig = draw(entry, heard[..., entry["input"].get("shown", 0)].T, said.T)
+        picture, _ = encode_picture(fig, PAGE_LEVEL)
+        plt.close(fig)
+    return encode_mp3(sound, rate), picture
+
+
+def export(name: str) -> tuple[bytes, bytes]:
+    """Return the JSON and the weights of one network."""
+    weights = Weights()
+    found = shipped.load(name)
+    with torch.no_grad():
+        entry = {"network": name, **NETWORKS[name](found, weights)}
+    text = json.dumps(entry, separators=(",", ":")) + "\n"
+    return text.encode(), b"".join(weights.pieces)
+
+
+def main() -> None:
+    """Run one command."""
+    parser = argparse.ArgumentParser(description="Export networks to the book's live panel.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command, suffixes in (("export", ("json", "bin")), ("example", ("mp3", "webp"))):
+        added = commands.add_parser(command)
+        added.add_argument("names", nargs="*", metavar="NAME")
+        added.set_defaults(suffixes=suffixes, make={"export": export, "example": example}[command])
+    arguments = parser.parse_args()
+    for name in arguments.names or NETWORKS:
+        for suffix, data in zip(arguments.suffixes, arguments.make(name), strict=True):
+            (PANEL / f"{name}.{suffix}").write_bytes(data)
+            print(f"{name}.{suffix}: {len(data):,} bytes")
+
+
+if __name__ == "__main__":
+    main()
