@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import importlib.util
+import io
 import json
 import shutil
 import threading
@@ -16,7 +17,8 @@ import numpy as np
 import pytest
 
 from dl101.training import shipped
-from tests.book.conftest import ROOT, _Quiet, opened
+from tests.book import gates
+from tests.book.conftest import FLAGS, ROOT, VIEWPORTS, _Quiet, chromium_path, opened
 from tools import panel
 
 FILE = ROOT / "book" / "_extensions" / "live_panel.py"
@@ -125,3 +127,154 @@ def test_the_page_computes_what_python_computes(browser, address: str, name: str
     for mine, theirs in zip((heard, said), expected, strict=True):
         assert np.abs(theirs).max() > 0.5
         np.testing.assert_allclose(mine.reshape(theirs.shape), theirs, atol=1e-3, rtol=0)
+
+
+# ---- with a microphone, and without --------------------------------------------------------------
+
+RATE = 22050
+STATUS = ".dl101-panel-status"
+
+
+def sung(duration_s: float = 4.0) -> bytes:
+    """Return two notes with harmonics, A3 and E4, as a WAV file."""
+    import soundfile
+
+    times_s = np.arange(round(RATE * duration_s)) / RATE
+    audio = sum(
+        0.3 * np.sin(2 * np.pi * h * f0_hz * times_s) / h
+        for f0_hz in (220.0, 329.63)
+        for h in range(1, 9)
+    )
+    file = io.BytesIO()
+    soundfile.write(file, 0.3 * audio, RATE, format="WAV")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def with_microphone(browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """Start a browser whose microphone hears two notes over and over, and is allowed."""
+    file = tmp_path_factory.mktemp("microphone") / "sung.wav"
+    file.write_bytes(sung())
+    flags = [
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={file}",
+    ]
+    started = browser.browser_type.launch(executable_path=chromium_path(), args=[*FLAGS, *flags])
+    yield started
+    started.close()
+
+
+FRAMES_SHOWN = """n => { const run = document.querySelector('details').dl101.running;
+  return run && run.shown > n; }"""
+
+
+@pytest.mark.browser
+def test_notes_at_the_microphone_are_heard(with_microphone, address: str) -> None:
+    """By keyboard alone; no error and no request elsewhere."""
+    with opened(with_microphone, f"{address}/multi_pitch.html") as page:
+        open_panel(page)
+        assert page.locator("canvas").count() == 2
+        page.get_by_role("button", name="Start").focus()
+        page.keyboard.press("Enter")
+        said = page.locator("output")
+        page.wait_for_function(
+            "() => { const t = document.querySelector('output').textContent;"
+            " return t.includes('A3') && t.includes('E4'); }",
+            timeout=90_000,
+        )
+        assert page.locator(STATUS).inner_text().startswith("Listening.")
+        page.keyboard.press("Enter")
+        assert page.get_by_role("button", name="Start").is_visible()
+        assert "A3" in said.inner_text()
+        page.keyboard.press("Enter")
+        page.wait_for_function(FRAMES_SHOWN, arg=5, timeout=60_000)
+        page.locator("summary").click()
+        assert page.evaluate("() => document.querySelector('details').dl101.running === null")
+
+
+@pytest.mark.browser
+def test_without_permission_a_sentence_says_so(browser, address: str) -> None:
+    with opened(browser, f"{address}/multi_pitch.html") as page:
+        open_panel(page)
+        page.get_by_role("button", name="Start").click()
+        page.wait_for_function("() => document.querySelector('.dl101-panel-status').textContent")
+        said = page.locator(STATUS).inner_text()
+        assert said.startswith(("The microphone was not allowed.", "No microphone was found."))
+        assert page.get_by_role("button", name="Start").is_visible()
+        assert page.locator("figure img").is_visible()
+
+
+@pytest.mark.browser
+def test_a_file_is_heard_to_its_end(browser, address: str) -> None:
+    with opened(browser, f"{address}/multi_pitch.html") as page:
+        open_panel(page)
+        page.get_by_label("a file", exact=True).check()
+        button, status = page.get_by_role("button", name="Start"), page.locator(STATUS)
+        button.click()
+        status.get_by_text("Choose a file first.").wait_for()
+        field = page.get_by_label("a sound file")
+        field.set_input_files({"name": "a.wav", "mimeType": "audio/wav", "buffer": b"no sound"})
+        button.click()
+        status.get_by_text("no sound that the browser can read").wait_for()
+        sound = sung(2.0)
+        field.set_input_files({"name": "a.wav", "mimeType": "audio/wav", "buffer": sound})
+        button.click()
+        page.wait_for_function(
+            "() => { const p = document.querySelector('details').dl101;"
+            " return !p.running && p.output.n === 1 + Math.floor(2 * 22050 / 512); }",
+            timeout=90_000,
+        )
+        assert not status.inner_text()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("viewport", list(VIEWPORTS))
+@pytest.mark.parametrize("name", NAMES)
+def test_an_open_panel_reads_well(browser, address: str, name: str, viewport: str) -> None:
+    with opened(browser, f"{address}/{name}.html", viewport=viewport) as page:
+        open_panel(page)
+        wrong = gates.structure(page) + gates.width(page)
+        for theme, ground, ink in (("light", "#fff", "#222"), ("dark", "#121212", "#ced6dd")):
+            page.evaluate(
+                "([t, b, c]) => { document.documentElement.dataset.theme = t;"
+                " Object.assign(document.body.style, {background: b, color: c}); }",
+                [theme, ground, ink],
+            )
+            wrong += [f"{theme}: {text}" for text in gates.contrast(page)]
+        assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.browser
+def test_nothing_is_loaded_before_it_is_opened(browser, address: str) -> None:
+    with opened(browser, f"{address}/multi_pitch.html") as page:
+        asked = page.evaluate(
+            "() => performance.getEntriesByType('resource').map(r => r.name.split('/').pop())"
+        )
+        assert not {"panel.js", "multi_pitch.bin", "multi_pitch.mp3"} & set(asked)
+        page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+        open_panel(page)
+        assert {"panel.js", "panel.css", "multi_pitch.json", "multi_pitch.bin"} <= set(asked)
+        assert "multi_pitch.mp3" not in asked
+
+
+@pytest.mark.browser
+def test_from_a_file_and_without_scripts_the_example_stays(browser, panels: Path) -> None:
+    address = (panels / "multi_pitch.html").as_uri()
+    with opened(browser, address) as page:
+        page.locator("summary").click()
+        page.get_by_text("This page was opened as a file").wait_for()
+        assert page.locator("figure img").is_visible() and page.locator("audio").is_visible()
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address)
+    page.locator("summary").click()
+    assert page.locator("figure img").is_visible() and page.locator("audio").is_visible()
+    context.close()
+
+
+@pytest.mark.parametrize("page", list(extension().PAGES))
+def test_the_book_holds_the_panel(html: Path, page: str) -> None:
+    text = (html / f"{page}.html").read_text()
+    assert text.count('<details class="dl101-panel"') == 1
+    assert (html / "_static" / "panel" / "worker.js").is_file()

@@ -43,13 +43,13 @@ example stays. Time is counted in frames of the network. */
   const noteName = midi => NOTES[((Math.round(midi) % 12) + 12) % 12] + (Math.floor(Math.round(midi) / 12) - 1);
 
   async function fetched(name) {
-    let answer;
-    try { answer = await fetch(HOME + name); } catch (error) { answer = null; }
-    if (!answer || !answer.ok) {
-      throw new Refusal(location.protocol === 'file:'
-        ? 'This page was opened as a file, and browsers let such pages read no other files: the network cannot be loaded. Below is a recorded example.'
-        : 'The network could not be loaded. Below is a recorded example.');
-    }
+    if (location.protocol === 'file:')
+      throw new Refusal('This page was opened as a file, and browsers let such pages read no other '
+        + 'files: the network cannot be loaded. Below is a recorded example.');
+    let answer = null;
+    try { answer = await fetch(HOME + name); } catch (error) { /* said below */ }
+    if (!answer || !answer.ok)
+      throw new Refusal('The network could not be loaded. Below is a recorded example.');
     return answer;
   }
 
