@@ -17,8 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,20 @@ from torch import Tensor, nn
 
 from dl101.data import pair, source
 from dl101.data.audiofile import resample
+from dl101.data.pitch_curve import VOICED
 from dl101.data.source import DataConfig
 from dl101.lab import plots
 from dl101.lab.pictures import PAGE_LEVEL, encode_picture
 from dl101.lab.player import encode_mp3
 from dl101.nn import factory
 from dl101.nn.blocks import SameConv2d
+from dl101.nn.inverse_synthesis import Bottleneck, midi_of
+from dl101.signal.mel import mel_edges_hz
+from dl101.systems import auto_tagging_data
+from dl101.systems import inverse_synthesis as inverse_system
 from dl101.systems import multi_pitch as multi_pitch_system
 from dl101.training import pitch_tracks, shipped
-from dl101.units import note_name
+from dl101.units import db_to_amplitude, note_name
 
 PANEL = Path(__file__).resolve().parents[1] / "book" / "_static" / "panel"
 
@@ -84,15 +89,40 @@ def layer(module: nn.Module, weights: Weights) -> dict[str, Any] | None:
                 "stride": _pair(module.stride),
                 "pad": _pair(module.padding)[0],
             }
-        case nn.Linear():
+        case nn.Conv1d():  # along the bins of one frame
+            (pad,) = module.padding
             return {
-                "type": "linear",
-                "inputs": module.in_features,
-                "outputs": module.out_features,
-                "weight": weights.add(module.weight),
+                **convolution_sizes(module, (*module.kernel_size, 1), (pad, 0)),
+                "weight": weights.add(module.weight.permute(0, 2, 1)),
                 "bias": weights.add(module.bias),
             }
-        case nn.ReLU() | nn.ELU() | nn.LeakyReLU():
+        case nn.Linear():
+            return linear(module.weight, module.bias, weights)
+        case nn.LayerNorm():
+            return {
+                "type": "norm",
+                "epsilon": module.eps,
+                "scale": weights.add(module.weight),
+                "shift": weights.add(module.bias),
+            }
+        case nn.GRU():
+            parts = ("weight_ih_l0", "bias_ih_l0", "weight_hh_l0", "bias_hh_l0")
+            names = ("input_weight", "input_bias", "state_weight", "state_bias")
+            places = [weights.add(getattr(module, part)) for part in parts]
+            return {
+                "type": "recurrent",
+                "hidden": module.hidden_size,
+                **dict(zip(names, places, strict=True)),
+            }
+        case Bottleneck():
+            around = [] if module.around is None else [module.around]
+            return {
+                "type": "residual",
+                "before": chain(module.before, weights),
+                "around": chain(around, weights),
+                "through": chain(module.through, weights),
+            }
+        case nn.ReLU() | nn.ELU() | nn.LeakyReLU():  # of the usual leak, 0.01
             names = {nn.ReLU: "relu", nn.ELU: "elu", nn.LeakyReLU: "leaky_relu"}
             return {"type": "activation", "name": names[type(module)]}
     raise NotImplementedError(f"the panel has no layer for {module}")
@@ -106,15 +136,29 @@ def convolution(module: nn.Conv2d, weights: Weights) -> dict[str, Any]:
     if _pair(module.stride)[1] != 1:
         raise NotImplementedError("a stride over frames")
     return {
-        "type": "convolution",
-        "inputs": module.in_channels,
-        "outputs": module.out_channels,
-        "kernel": _pair(module.kernel_size),
+        **convolution_sizes(module, module.kernel_size, module.padding),
         "stride": _pair(module.stride)[0],
-        "pad": _pair(module.padding),
         "weight": weights.add(module.weight.permute(3, 0, 2, 1)),
         "bias": weights.add(module.bias),
     }
+
+
+def convolution_sizes(
+    module: nn.Module, kernel: Sequence[int], padding: Sequence[int]
+) -> dict[str, Any]:
+    """Return what an entry says of a convolution over (bin, frame), without its weights."""
+    return {
+        "type": "convolution",
+        "inputs": module.in_channels,
+        "outputs": module.out_channels,
+        "kernel": list(kernel),
+        "pad": list(padding),
+    }
+
+
+def linear(weight: Tensor, bias: Tensor, weights: Weights) -> dict[str, Any]:
+    """Return the entry of a layer that reads a whole frame."""
+    return {"type": "linear", "weight": weights.add(weight), "bias": weights.add(bias)}
 
 
 def chain(modules: Iterable[nn.Module], weights: Weights) -> list[dict[str, Any]]:
@@ -124,7 +168,9 @@ def chain(modules: Iterable[nn.Module], weights: Weights) -> list[dict[str, Any]
         entry = layer(module, weights)
         if entry is None:
             continue
-        joins = entries and entries[-1]["type"] in ("convolution", "linear")
+        if entry["type"] == "pool":
+            entry["channels"] = [e["outputs"] for e in entries if "outputs" in e][-1]
+        joins = entries and entries[-1]["type"] in ("convolution", "linear", "norm")
         if entry["type"] == "activation" and joins and "activation" not in entries[-1]:
             entries[-1]["activation"] = entry["name"]
             continue
@@ -184,8 +230,172 @@ def multi_pitch_answer(
     return heard.transpose(2, 1, 0), multi_pitch_system.predict(found.system, heard).T
 
 
-NETWORKS = {"multi_pitch": multi_pitch}
-ANSWERS = {"multi_pitch": multi_pitch_answer}
+def inverse_synthesis(found: shipped.Shipped, weights: Weights) -> dict[str, Any]:
+    """Return the entry of the encoders from a log-mel spectrum to one pitch; noise is left out."""
+    system, encoder = found.system, found.system.harmonics
+    sines, series, n_harmonics = system.sines, encoder.series, encoder.config.n_harmonics
+    settings = (sines.config.head, sines.config.norm, encoder.config.mean)
+    if settings != ("zones", "none", "semitones") or series is None:
+        raise NotImplementedError(f"the panel has no layers for {settings}")
+    places = {"lowest": weights.add(encoder.lowest), "octaves": weights.add(encoder.octaves)}
+    pitches = encoder.pitches_midi
+    step = float(pitches[1] - pitches[0])
+    kept = [0, *range(1 + n_harmonics, 1 + n_harmonics + len(pitches))]  # amplitude and pitches
+    layers = [
+        {
+            "type": "look_again",
+            "inside": sines.n_inside,
+            "layers": chain(sines.body.layers, weights),
+        },
+        layer(sines.head, weights),
+        {"type": "sines", "bins": sines.config.n_bins, **places},
+        {
+            "type": "pitch",
+            "bins": len(pitches),
+            "step": step,
+            "first_midi": float(pitches[0]),
+            "low_midi": series.low_midi,
+            "starts": series.starts,
+            **places,
+            "layers": [
+                *chain([*encoder.before, encoder.memory, *encoder.after], weights),
+                linear(encoder.head.weight[kept], encoder.head.bias[kept], weights),
+            ],
+            "series": chain(series.layers, weights),
+        },
+    ]
+    n_bands, rate = sines.config.n_bands, inverse_system.SAMPLE_RATE
+    return {
+        "input": log_mel(
+            rate, n_bands, inverse_system.WINDOW_SAMPLES, inverse_system.HOP_SAMPLES, 0.1, -1.0
+        ),
+        "layers": layers,
+        "output": {
+            "kind": "pitch",
+            "name": "how likely each pitch is",
+            "n": len(pitches),
+            "low_midi": float(pitches[0]),
+            "bins_per_semitone": 1 / step,
+            "threshold": VOICED,
+        },
+    }
+
+
+def inverse_synthesis_answer(
+    found: shipped.Shipped, audio: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return in Python what the panel shows: shares of pitches, the pitch (MIDI), how sure."""
+    system, pieces = found.system, []
+    heard = (system.spectrum(torch.from_numpy(audio)[None]) / 10 - 1)[0, 0].T
+    for _, said in inverse_system.follow(system, [audio]):
+        midi = midi_of(inverse_system.pitch_of(system, said))
+        sure = inverse_system.confidence_of(system, said)
+        pieces.append(torch.cat([said.pitch_logits.softmax(-1)[0], midi.T, sure.T], dim=-1))
+    return heard.numpy()[..., None], torch.cat(pieces).numpy()
+
+
+def log_mel(
+    rate: int, n_bands: int, window_samples: int, hop_samples: int, scale: float, shift: float
+) -> dict[str, Any]:
+    """Return the entry of a log-mel spectrum: ``scale * log(1 + 10000 power) + shift``."""
+    centres_hz = mel_edges_hz(rate, n_bands=n_bands)[1:-1]
+    labels = {500: "500 Hz", 1000: "1 kHz", 2000: "2 kHz", 4000: "4 kHz", 8000: "8 kHz"}
+    axis = [
+        [text, (float(np.interp(hz, centres_hz, np.arange(n_bands))) + 0.5) / n_bands]
+        for hz, text in labels.items()
+        if hz < centres_hz[-1]
+    ]
+    return {
+        "kind": "log_mel",
+        "name": "log-mel spectrum",
+        "sample_rate": rate,
+        "n": n_bands,
+        "n_bands": n_bands,
+        "window_samples": window_samples,
+        "hop_samples": hop_samples,
+        "compression": 10_000,
+        "scale": scale,
+        "shift": shift,
+        "span": 3 * scale,
+        "axis": axis,
+    }
+
+
+def auto_tagging(found: shipped.Shipped, weights: Weights) -> dict[str, Any]:
+    """Return the entry of a network from some seconds of a log-mel spectrum to tags."""
+    settings, network = found.settings, found.system.network
+    feature, classes = settings.feature, settings.task.classes
+    if settings.input != "log-mel" or feature.centred or not settings.task.several:
+        raise NotImplementedError(f"the panel has no layers for {settings}")
+    modules = [module for _, module in network.layers() if not isinstance(module, nn.Dropout)]
+    flat = next(i for i, module in enumerate(modules) if isinstance(module, nn.Flatten))
+    layers = chain(modules[:flat], weights)
+    image = (1, *settings.input_shape)
+    _, channels, bins, frames = nn.Sequential(*modules[:flat])(torch.zeros(image)).shape
+    (last,) = modules[flat + 1 :]
+    weight = last.weight.unflatten(1, (channels, bins, frames)).permute(0, 3, 2, 1).flatten(1)
+    layers += [{"type": "flatten"}, linear(weight, last.bias, weights) | {"activation": "sigmoid"}]
+    return {
+        "input": log_mel(
+            feature.sample_rate,
+            feature.n_bands,
+            feature.window_samples,
+            feature.hop_samples,
+            1.0,
+            0.0,
+        ),
+        "patch": {
+            "frames": settings.data.patch_frames,
+            "hop": TAG_HOP_FRAMES,
+            "level_db": feature.level_db,
+        },
+        "layers": layers,
+        "output": {
+            "kind": "tags",
+            "name": "probability of each tag",
+            "n": len(classes),
+            "classes": classes,
+            "threshold": found.metrics["threshold"],
+            "axis": [
+                [classes[i], (i + 0.5) / len(classes)] for i in range(len(classes) - 1, 0, -9)
+            ],
+        },
+    }
+
+
+def auto_tagging_answer(
+    found: shipped.Shipped, audio: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return in Python what the panel shows: of each frame the tags of the seconds before it.
+
+    Each patch is brought to the level by itself, because a microphone has no end whose level could
+    be known. Before the first patch is complete there is no answer: 0.
+    """
+    feature, length = found.settings.feature, found.settings.data.patch_frames
+    heard = auto_tagging_data.log_mel(audio, replace(feature, level_db=None)).values[0].T
+    said = np.zeros((len(heard), len(found.settings.task.classes)), np.float32)
+    for stop in range(length, len(heard) + 1, TAG_HOP_FRAMES):
+        start = stop - length
+        stretch = audio[start * feature.hop_samples : stop * feature.hop_samples]
+        gain = db_to_amplitude(feature.level_db) / np.sqrt(np.mean(stretch.astype(float) ** 2))
+        patch = np.log1p(gain**2 * np.expm1(heard[start:stop].T.astype(float)))
+        with torch.no_grad():
+            logits = found.system(torch.from_numpy(patch[None, None].astype(np.float32)))
+        said[stop - 1 :] = torch.sigmoid(logits)[0].numpy()
+    return heard[..., None], said
+
+
+TAG_HOP_FRAMES = 22  # half a second
+NETWORKS = {
+    "multi_pitch": multi_pitch,
+    "inverse_synthesis": inverse_synthesis,
+    "auto_tagging": auto_tagging,
+}
+ANSWERS = {
+    "multi_pitch": multi_pitch_answer,
+    "inverse_synthesis": inverse_synthesis_answer,
+    "auto_tagging": auto_tagging_answer,
+}
 
 
 # ---- the recorded example ------------------------------------------------------------------------
@@ -201,7 +411,11 @@ class Clip:
     duration_s: float = 6.0
 
 
-CLIPS = {"multi_pitch": Clip(DataConfig("chorales", n_tracks=120, seed=1), 0, 2.0)}
+CLIPS = {
+    "multi_pitch": Clip(DataConfig("chorales", n_tracks=120, seed=1), 0, 2.0),
+    "inverse_synthesis": Clip(DataConfig("voice", n_tracks=120, seed=0), 0, 1.0),
+    "auto_tagging": Clip(DataConfig("tags", n_tracks=40, seed=0), 0, 0.0, 8.0),
+}
 PEAK, FADE_S = 0.8, 0.02  # with room for the overshoot of an MP3 decoder
 
 
@@ -232,6 +446,9 @@ def draw(entry: dict[str, Any], heard: NDArray, said: NDArray) -> Figure:
             low, high = (part["low_midi"] + x / part["bins_per_semitone"] for x in (low, high))
             ax.yaxis.set_major_locator(MultipleLocator(12))
             ax.yaxis.set_major_formatter(FuncFormatter(lambda pitch, _: note_name(pitch)))
+        else:
+            texts, places = zip(*part["axis"], strict=True)
+            ax.set_yticks([place * n_bins - 0.5 for place in places], texts)
         ax.imshow(
             values,
             origin="lower",
@@ -252,7 +469,8 @@ def example(name: str) -> tuple[bytes, bytes]:
     sound = clip_of(CLIPS[name], rate)
     heard, said = ANSWERS[name](found, sound)
     with plt.style.context(["default", plots.STYLE]):
-        fig = draw(entry, heard[..., entry["input"].get("shown", 0)].T, said.T)
+        shown = heard[..., entry["input"].get("shown", 0)], said[:, : entry["output"]["n"]]
+        fig = draw(entry, *(values.T for values in shown))
         picture, _ = encode_picture(fig, PAGE_LEVEL)
         plt.close(fig)
     return encode_mp3(sound, rate), picture

@@ -33,11 +33,30 @@ PANELS = {
         "is fed, and which pitches it finds.",
         "Six seconds of a chorale, played by four instruments",
     ),
+    "inverse_synthesis": Panel(
+        "Sing: a network follows your pitch, here in the page",
+        "Two pictures of six seconds, one above the other. Above, a log-mel spectrum of a singing "
+        "voice, with its harmonics as wavy lines. Below, how likely each pitch is: one wavy line, "
+        "the pitch of the voice.",
+        "A recorded example: six seconds of a synthetic voice that the network did not learn from, "
+        "what it is fed, and how likely it finds each pitch.",
+        "Six seconds of a synthetic voice that sings",
+    ),
+    "auto_tagging": Panel(
+        "Play something: a network says which tags it has, here in the page",
+        "Two pictures of eight seconds, one above the other. Above, a log-mel spectrum of a piece "
+        "of music. Below, a row for each of 55 tags: after three seconds, some rows turn dark.",
+        "A recorded example: eight seconds of music that the network did not learn from, what it "
+        "is fed, and how likely each tag is for the three seconds before.",
+        "Eight seconds of music, played by sampled instruments",
+    ),
 }
 # page: the network, and the section before which the panel stands
 PAGES = {
     "book/index": ("multi_pitch", "for-whom"),
     "notebooks/tasks/multi_pitch": ("multi_pitch", "the-goal"),
+    "notebooks/tasks/inverse_synthesis": ("inverse_synthesis", "the-goal"),
+    "notebooks/tasks/auto_tagging": ("auto_tagging", "the-goal"),
 }
 
 # loads the script once, at the first opening; the script itself finds the panels of the page

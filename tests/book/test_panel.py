@@ -119,7 +119,7 @@ def test_the_page_computes_what_python_computes(browser, address: str, name: str
         open_panel(page)
         found = page.evaluate(ANALYSE)
     samples, heard, said = (
-        np.frombuffer(base64.b64decode(found[key]), np.float32)
+        np.frombuffer(base64.b64decode(found[key]), np.float32).copy()
         for key in ("samples", "input", "output")
     )
     expected = panel.ANSWERS[name](shipped.load(name), samples)

@@ -63,6 +63,7 @@ file of weights. */
         out.push(this.apply(this.held.slice(0, this.width)));
         this.held.splice(0, this.stride);
       }
+      if (last) [this.held, this.begun] = [[], false];  // ready for another sound
       return out;
     }
   }
@@ -170,8 +171,8 @@ file of weights. */
   }
 
   class Linear {
-    constructor({inputs, outputs, weight, bias, activation}, get) {
-      Object.assign(this, {inputs, outputs, activation, weight: get(weight), bias: get(bias)});
+    constructor({weight, bias, activation}, get) {
+      Object.assign(this, {activation, weight: get(weight), bias: get(bias)});
     }
     push(frames) {
       return frames.map(frame => activate(affine(this.weight, this.bias, frame), this.activation));
@@ -188,8 +189,178 @@ file of weights. */
     return out;
   }
 
+  // Each frame brought to mean 0 and deviation 1, then scaled and shifted.
+  class Norm {
+    constructor({scale, shift, epsilon, activation}, get) {
+      Object.assign(this, {scale: get(scale), shift: get(shift), epsilon, activation});
+    }
+    push(frames) {
+      return frames.map(frame => {
+        const n = frame.length, out = new Float32Array(n);
+        let mean = 0, power = 0;
+        for (const v of frame) mean += v / n;
+        for (const v of frame) power += (v - mean) ** 2 / n;
+        const by = 1 / Math.sqrt(power + this.epsilon);
+        for (let i = 0; i < n; i++) out[i] = (frame[i] - mean) * by * this.scale[i] + this.shift[i];
+        return activate(out, this.activation);
+      });
+    }
+  }
+
+  // A recurrent layer (GRU): what it says of a frame depends on all frames before.
+  class Recurrent {
+    constructor({hidden, input_weight, input_bias, state_weight, state_bias}, get) {
+      this.state = new Float32Array(hidden);
+      this.ofInput = x => affine(inputWeight, inputBias, x);
+      this.ofState = x => affine(stateWeight, stateBias, x);
+      const [inputWeight, inputBias] = [get(input_weight), get(input_bias)];
+      const [stateWeight, stateBias] = [get(state_weight), get(state_bias)];
+    }
+    push(frames) {
+      const n = this.state.length, sigmoid = ACTIVATIONS.sigmoid;
+      return frames.map(frame => {
+        const a = this.ofInput(frame), b = this.ofState(this.state), next = new Float32Array(n);
+        for (let i = 0; i < n; i++) {  // gates in PyTorch's order: reset, update, new
+          const reset = sigmoid(a[i] + b[i]), update = sigmoid(a[n + i] + b[n + i]);
+          const fresh = Math.tanh(a[2 * n + i] + reset * b[2 * n + i]);
+          next[i] = (1 - update) * fresh + update * this.state[i];
+        }
+        this.state = next;
+        return next.slice();
+      });
+    }
+  }
+
+  // Two ways for the same frames, whose results are put together once both are there.
+  class Two {
+    constructor(one, other) { Object.assign(this, {one, other, first: [], second: []}); }
+    push(frames, last) {
+      this.first.push(...this.one.push(frames, last));
+      this.second.push(...this.other.push(frames, last));
+      const n = Math.min(this.first.length, this.second.length);
+      const second = this.second.splice(0, n);
+      return this.first.splice(0, n).map((frame, t) => this.joined(frame, second[t]));
+    }
+  }
+
+  class Residual extends Two {
+    constructor({before, around, through}, get) {
+      super(new Chain(around, get), new Chain(through, get));
+      this.before = new Chain(before, get);
+    }
+    push(frames, last) { return super.push(this.before.push(frames, last), last); }
+    joined(a, b) { return a.map((v, i) => v + b[i]); }
+  }
+
+  // Beside the channels of each place the bands of the spectrum that belong to it.
+  class LookAgain extends Two {
+    constructor({layers, inside}, get) {
+      super(new Chain(layers, get), {push: frames => frames});
+      this.inside = inside;
+    }
+    joined(frame, bands) {
+      const {inside} = this, places = Math.ceil(bands.length / inside), n = frame.length / places;
+      const out = new Float32Array(places * (n + inside));
+      for (let p = 0; p < places; p++) {
+        out.set(frame.subarray(p * n, (p + 1) * n), p * (n + inside));
+        out.set(bands.subarray(p * inside, (p + 1) * inside), p * (n + inside) + n);
+      }
+      return out;
+    }
+  }
+
+  // From what is said of each sine to its frequency in Hz and its amplitude: first all the
+  // frequencies, then all the amplitudes (dl101.nn.inverse_synthesis.SinusoidalEncoder).
+  class Sines {
+    constructor({bins, lowest, octaves}, get) {
+      Object.assign(this, {bins, lowest: get(lowest), octaves: get(octaves)});
+    }
+    push(frames) {
+      const {bins, lowest, octaves} = this, n = lowest.length;
+      return frames.map(frame => {
+        const out = new Float32Array(2 * n);
+        for (let i = 0; i < n; i++) {
+          const at = i * (1 + bins), share = softmax(frame.subarray(at + 1, at + 1 + bins));
+          let place = 0;
+          for (let k = 0; k < bins; k++) place += share[k] * k / (bins - 1);
+          out[i] = Math.exp(lowest[i] + place * octaves[i]);
+          out[n + i] = expSigmoid(frame[at]);
+        }
+        return out;
+      });
+    }
+  }
+
+  const expSigmoid = x => 2 * (1 / (1 + Math.exp(-x))) ** Math.log(10) + 1e-7;
+
+  function softmax(x) {
+    let most = -Infinity, sum = 0;
+    for (const v of x) if (v > most) most = v;
+    const out = Float64Array.from(x, v => Math.exp(v - most));
+    for (const v of out) sum += v;
+    return out.map(v => v / sum);
+  }
+
+  // From sines to a softmax over pitches, by two ways: layers with a memory, and a look at the
+  // multiples of every pitch (HarmonicEncoder and HarmonicSeries of dl101.nn.inverse_synthesis).
+  // A frame holds the share of each pitch, then the pitch as a MIDI number, then how sure it is.
+  class Pitch {
+    constructor(spec, get) {
+      Object.assign(this, spec, {lowest: get(spec.lowest), octaves: get(spec.octaves)});
+      this.remembering = new Chain(spec.layers, get);
+      this.comparing = new Chain(spec.series, get);
+    }
+    push(frames) {
+      const n = this.lowest.length;
+      return frames.map(frame => {
+        const given = new Float32Array(2 * n);
+        for (let i = 0; i < n; i++) {
+          given[i] = Math.log10(frame[n + i]) / 2 + 1;
+          given[n + i] = 2 * (Math.log(frame[i]) - this.lowest[i]) / this.octaves[i] - 1;
+        }
+        const [said] = this.remembering.push([given], false);
+        const [more] = this.comparing.push([this.lookedUp(frame)], false);
+        const shares = softmax(more.map((v, k) => v + said[1 + k]));
+        return this.read(shares, expSigmoid(said[0]));
+      });
+    }
+    lookedUp(frame) {
+      const {starts, bins, step, low_midi: low} = this, n = frame.length / 2;
+      const places = bins + Math.max(...starts), axis = new Float64Array(places);
+      let total = 0;
+      for (let i = 0; i < n; i++) total += frame[n + i];
+      for (let i = 0; i < n; i++) {
+        const place = (69 + 12 * Math.log2(frame[i] / 440) - low) / step;
+        if (place < 0 || place > places - 2) continue;
+        const left = Math.floor(place), share = frame[n + i] / total;
+        axis[left] += share * (1 - (place - left));
+        axis[left + 1] += share * (place - left);
+      }
+      const out = new Float32Array(bins * starts.length);
+      for (let b = 0; b < bins; b++)
+        for (let k = 0; k < starts.length; k++)
+          out[b * starts.length + k] = Math.log10(axis[starts[k] + b] + 1e-3) / 2 + 1;
+      return out;
+    }
+    read(shares, amplitude) {
+      const {bins, step, first_midi: first} = this, out = new Float32Array(bins + 2);
+      let best = 0, sum = 0, midi = 0, near = 0;
+      for (let k = 1; k < bins; k++) if (shares[k] > shares[best]) best = k;
+      const reach = Math.max(1, 1.01 * step);
+      for (let k = 0; k < bins; k++)
+        if (Math.abs(k - best) * step <= reach) { sum += shares[k]; midi += shares[k] * (first + k * step); }
+      for (let k = 0; k < bins; k++)
+        if (Math.abs(first + k * step - midi / sum) <= 1) near += shares[k];
+      out.set(shares);
+      out[bins] = midi / sum;
+      out[bins + 1] = near * amplitude / (amplitude + 1e-3);
+      return out;
+    }
+  }
+
   const KINDS = {affine: Affine, activation: Activation, convolution: Convolution, pool: Pool,
-    flatten: Flatten, linear: Linear};
+    flatten: Flatten, linear: Linear, norm: Norm, recurrent: Recurrent, residual: Residual,
+    look_again: LookAgain, sines: Sines, pitch: Pitch};
 
   // Layers one after the other. `context` frames of zeros before and after the sound are heard,
   // too, as they are in Python where a track is padded before the network sees it.

@@ -150,6 +150,36 @@ example stays. Time is counted in frames of the network. */
         return midi.length ? midi.map(noteName).join(', ') : 'no note';
       },
     },
+    // How likely each pitch is, of which one is said if the network is sure.
+    pitch: {
+      size: output => output.n,
+      axis: output => pitchAxis(output, output.n),
+      column(frame, output) {
+        const column = Uint8Array.from(frame.subarray(0, output.n), v => level(2 * v));
+        const [midi, sure] = frame.subarray(output.n);
+        const b = Math.round((midi - output.low_midi) * output.bins_per_semitone);
+        if (sure >= output.threshold) column.fill(MARK, Math.max(0, b - 1), b + 2);
+        return column;
+      },
+      words(frame, output) {
+        const [midi, sure] = frame.subarray(output.n), cents = Math.round(100 * (midi - Math.round(midi)));
+        if (sure < output.threshold) return 'no clear pitch';
+        return `${noteName(midi)} ${cents < 0 ? '−' : '+'}${Math.abs(cents)} cents`;
+      },
+    },
+  };
+
+  // Which tags hold for the last seconds; those that hold are marked, and said with the likeliest first.
+  ANSWERS.tags = {
+    size: output => output.n,
+    axis: output => output.axis,
+    column: (frame, output) => Uint8Array.from(frame, v => v >= output.threshold ? MARK : level(v)),
+    words(frame, output) {
+      const found = [...frame.keys()].filter(i => frame[i] >= output.threshold)
+        .sort((a, b) => frame[b] - frame[a]).slice(0, 8);
+      return found.map(i => `${output.classes[i]} ${Math.round(100 * frame[i])} %`).join(', ')
+        || 'no tag yet';
+    },
   };
 
   // ---- sources -------------------------------------------------------------------------------------

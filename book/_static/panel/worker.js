@@ -13,6 +13,42 @@ if (typeof importScripts === 'function') importScripts('spectra.js', 'layers.js'
   const {Hcqt, LogMel, Resampler} = scope.dl101Spectra, {Chain, reader} = scope.dl101Layers;
   const EAGER = {lookahead: 20, step: 8};  // half a second behind a microphone, five times a second
 
+  // A network that hears some seconds at once: at every `hop` frames those that just passed, each
+  // time brought to the same level. A frame's answer is the last one there is; before the first, 0.
+  class Patches {
+    constructor(network, chain) {
+      Object.assign(this, network.patch, {chain, hopSamples: network.input.hop_samples});
+      this.held = [];
+      this.powers = [];  // sum of the squares of the samples from each frame to the next
+      this.n = 0;
+      this.samples = 0;
+      this.answer = new Float32Array(network.output.n);
+    }
+    push(samples, frames) {
+      for (const v of samples) {
+        const t = Math.floor(this.samples++ / this.hopSamples);
+        this.powers[t] = (this.powers[t] || 0) + v * v;
+      }
+      return frames.map(frame => {
+        this.held.push(frame);
+        this.held.splice(0, this.held.length - this.frames);
+        this.n += 1;
+        if (this.n >= this.frames && (this.n - this.frames) % this.hop === 0) this.answer = this.hear();
+        return this.answer;
+      });
+    }
+    hear() {
+      const end = Math.min(this.samples, this.n * this.hopSamples);
+      const start = (this.n - this.frames) * this.hopSamples;
+      let power = 0;
+      for (let t = this.n - this.frames; t < this.n; t++) power += this.powers[t] || 0;
+      power /= end - start;
+      const gain = power > 1e-12 ? 10 ** (this.level_db / 10) / power : 1;
+      const patch = this.held.map(frame => frame.map(v => Math.log1p(gain * Math.expm1(v))));
+      return this.chain.push(patch, true)[0];
+    }
+  }
+
   class Ear {
     constructor(network, weights, {rate, live = false} = {}) {
       const {input} = network, options = live ? EAGER : {};
@@ -20,6 +56,7 @@ if (typeof importScripts === 'function') importScripts('spectra.js', 'layers.js'
       this.resampler = new Resampler(rate || input.sample_rate, input.sample_rate);
       this.spectrum = input.kind === 'hcqt' ? new Hcqt(input, options) : new LogMel(input, options);
       this.chain = new Chain(network.layers, reader(weights), network.context);
+      this.patches = network.patch ? new Patches(network, this.chain) : null;
       this.waiting = [];  // inputs whose answer is not there yet
       this.next = 0;
       this.heard = 0;
@@ -30,7 +67,8 @@ if (typeof importScripts === 'function') importScripts('spectra.js', 'layers.js'
       const samples = this.resampler.push(given, last), first = this.next;
       this.heard += samples.length / this.network.input.sample_rate;
       const frames = this.spectrum.push(samples, last);
-      const answers = this.chain.push(frames, last);
+      const answers = this.patches ? this.patches.push(samples, frames)
+        : this.chain.push(frames, last);
       this.waiting.push(...frames);
       this.next += answers.length;
       return [first, this.waiting.splice(0, answers.length), answers];
