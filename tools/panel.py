@@ -3,6 +3,8 @@
 ``python -m tools.panel export [NAME...]``
     writes ``book/_static/panel/NAME.json`` (what the network is fed, its layers, its answer) and
     ``NAME.bin`` (its weights) from ``checkpoints/NAME.safetensors``;
+``python -m tools.panel speed [NAME...]``
+    prints how many seconds of sound a browser computes in a second, for a file and a microphone;
 ``python -m tools.panel example [NAME...]``
     writes the recorded example, which readers meet whose browser cannot or may not listen:
     ``NAME.mp3``, a clip of an embedded corpus, and ``NAME.webp``, what the network says of it.
@@ -15,10 +17,15 @@ input). Numbers keep the precision that the checkpoint has: 2 bytes each, or 4.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
+import os
+import shutil
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +340,8 @@ def auto_tagging(found: shipped.Shipped, weights: Weights) -> dict[str, Any]:
     image = (1, *settings.input_shape)
     _, channels, bins, frames = nn.Sequential(*modules[:flat])(torch.zeros(image)).shape
     (last,) = modules[flat + 1 :]
+    short = [i for i, name in enumerate(classes) if len(name) <= 9]
+    labelled = [min(short, key=lambda i: abs(i - at)) for at in range(3, len(classes), 8)]
     weight = last.weight.unflatten(1, (channels, bins, frames)).permute(0, 3, 2, 1).flatten(1)
     layers += [{"type": "flatten"}, linear(weight, last.bias, weights) | {"activation": "sigmoid"}]
     return {
@@ -356,9 +365,7 @@ def auto_tagging(found: shipped.Shipped, weights: Weights) -> dict[str, Any]:
             "n": len(classes),
             "classes": classes,
             "threshold": found.metrics["threshold"],
-            "axis": [
-                [classes[i], (i + 0.5) / len(classes)] for i in range(len(classes) - 1, 0, -9)
-            ],
+            "axis": [[classes[i], (i + 0.5) / len(classes)] for i in labelled],
         },
     }
 
@@ -486,6 +493,54 @@ def export(name: str) -> tuple[bytes, bytes]:
     return text.encode(), b"".join(weights.pieces)
 
 
+# ---- how fast it is ------------------------------------------------------------------------------
+
+# Samples in pieces as they come, 0.1 s at 48 kHz of a microphone, 0.5 s at the network's rate of a
+# file; what comes back is the sound in seconds over the work in seconds.
+SPEED = """async ([name, live]) => {
+  const network = await (await fetch(name + '.json')).json();
+  const weights = await (await fetch(name + '.bin')).arrayBuffer();
+  const rate = live ? 48000 : network.input.sample_rate;
+  const sound = await new OfflineAudioContext(1, 1, rate).decodeAudioData(
+    await (await fetch(name + '.mp3')).arrayBuffer());
+  const samples = sound.getChannelData(0), size = Math.round((live ? 0.1 : 0.5) * rate);
+  const worker = new Worker('worker.js');
+  worker.postMessage({open: network, weights, rate, live});
+  return new Promise((resolve, reject) => {
+    worker.onmessage = ({data}) => {
+      if (data.error) reject(new Error(data.error));
+      if (data.last) resolve(data.heardS / data.spentS);
+    };
+    for (let at = 0; at < 2 * samples.length; at += size) {
+      const from = at % samples.length;
+      const last = at + size >= 2 * samples.length;
+      worker.postMessage({samples: samples.slice(from, from + size), last});
+    }
+  });
+}"""
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        """Keep the requests out of the output."""
+
+
+def speed(name: str, chromium: str | None) -> tuple[float, float]:
+    """Return seconds of sound over seconds of work in a browser, of a file and of a microphone."""
+    from playwright.sync_api import sync_playwright
+
+    handler = functools.partial(_Quiet, directory=str(PANEL))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, sync_playwright() as playwright:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_address[1]}/{name}.json")
+        found = tuple(page.evaluate(SPEED, [name, live]) for live in (False, True))
+        browser.close()
+        server.shutdown()
+    return found
+
+
 def main() -> None:
     """Run one command."""
     parser = argparse.ArgumentParser(description="Export networks to the book's live panel.")
@@ -494,8 +549,15 @@ def main() -> None:
         added = commands.add_parser(command)
         added.add_argument("names", nargs="*", metavar="NAME")
         added.set_defaults(suffixes=suffixes, make={"export": export, "example": example}[command])
+    commands.add_parser("speed").add_argument("names", nargs="*", metavar="NAME")
     arguments = parser.parse_args()
     for name in arguments.names or NETWORKS:
+        if arguments.command == "speed":
+            file, microphone = speed(
+                name, os.environ.get("DL101_CHROMIUM", shutil.which("chromium"))
+            )
+            print(f"{name}: {file:.1f} times real time for a file, {microphone:.1f} live")
+            continue
         for suffix, data in zip(arguments.suffixes, arguments.make(name), strict=True):
             (PANEL / f"{name}.{suffix}").write_bytes(data)
             print(f"{name}.{suffix}: {len(data):,} bytes")

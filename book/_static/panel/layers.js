@@ -70,7 +70,9 @@ file of weights. */
 
   // A convolution over (kernel[0] bins, kernel[1] frames). In a column, what a kernel sees of one
   // frame lies in one piece, so the work is products of such pieces with the weights, of two bins
-  // and four outputs at a time: each number that is fetched is used several times.
+  // and four outputs at a time: each number that is fetched is used several times. Measured in V8,
+  // 2.7 thousand million products a second of one core, and nine seconds of sound a second for the
+  // slowest network here; so no runtime of others, 0.8 MB for the smallest, is served for it.
   class Convolution extends Windowed {
     constructor({inputs, outputs, kernel, stride = 1, pad, weight, bias, activation}, get) {
       super(kernel[1], 1, pad[1]);

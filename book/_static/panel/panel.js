@@ -65,6 +65,8 @@ example stays. Time is counted in frames of the network. */
       this.pen = this.canvas.getContext('2d', {willReadFrequently: true});
       this.image = this.pen.createImageData(columns, nBins);
       const marks = make('div', {class: 'dl101-panel-axis', 'aria-hidden': 'true'});
+      const longest = Math.max(...axis.map(([text]) => text.length));
+      marks.style.flexBasis = `${1 + 0.6 * longest}em`;
       for (const [text, at] of axis) {
         const mark = make('span', {}, text);
         mark.style.bottom = `${100 * at}%`;
@@ -274,7 +276,7 @@ example stays. Time is counted in frames of the network. */
       this.file.hidden = true;
       this.button = make('button', {type: 'button'}, 'Start');
       this.status = make('p', {class: 'dl101-panel-status', role: 'status'});
-      this.said = make('output', {class: 'dl101-panel-said', 'aria-live': 'polite'});
+      this.said = make('output', {class: 'dl101-panel-said', 'aria-live': 'off'});
       this.speed = make('span', {class: 'dl101-panel-speed'});
       const heading = (text, ...more) => make('p', {class: 'dl101-panel-title'}, text, ...more);
       this.place.append(
@@ -450,7 +452,8 @@ example stays. Time is counted in frames of the network. */
       if (run.worker) run.worker.terminate();
       if (run.context) run.context.close();
       this.button.textContent = 'Start';
-      this.tell('');
+      // read aloud now, and not while somebody sings
+      this.tell(this.said.textContent && `Last heard: ${this.said.textContent}.`);
     }
 
     // For those who want the numbers: what the network is fed and says of samples, all at once.

@@ -11,7 +11,7 @@ if (typeof importScripts === 'function') importScripts('spectra.js', 'layers.js'
 
 (function (scope) {
   const {Hcqt, LogMel, Resampler} = scope.dl101Spectra, {Chain, reader} = scope.dl101Layers;
-  const EAGER = {lookahead: 20, step: 8};  // half a second behind a microphone, five times a second
+  const EAGER = {lookahead: 20, step: 16};  // for a microphone: half a second, three times a second
 
   // A network that hears some seconds at once: at every `hop` frames those that just passed, each
   // time brought to the same level. A frame's answer is the last one there is; before the first, 0.
