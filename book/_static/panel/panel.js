@@ -216,9 +216,8 @@ example stays. Time is counted in frames of the network. */
     return () => { stream.getTracks().forEach(track => track.stop()); node.disconnect(); };
   }
 
-  // A file, mono, at the network's rate.
-  async function decoded(bytes, rate) {
-    const context = new OfflineAudioContext(1, 1, rate);
+  // A file, mono, at the rate at which the browser plays: browsers differ in the others they know.
+  async function decoded(bytes, context) {
     let sound;
     try { sound = await context.decodeAudioData(bytes); } catch (error) {
       throw new Refusal('This file holds no sound that the browser can read.');
@@ -304,7 +303,6 @@ example stays. Time is counted in frames of the network. */
 
     async start() {
       const run = this.running = {sentS: 0, heardS: 0};
-      const {input} = this.network;
       this.button.textContent = 'Stop';
       this.tell('');
       this.reset();
@@ -313,7 +311,7 @@ example stays. Time is counted in frames of the network. */
         const context = run.context = new AudioContext();
         await context.resume();
         if (kind === 'microphone') await this.listen(run, context);
-        else await this.playAlong(run, context, await this.bytes(kind), input.sample_rate);
+        else await this.playAlong(run, context, await this.bytes(kind));
         if (this.running === run) this.tick(run);
       } catch (error) {
         if (this.running === run) this.stop();
@@ -367,8 +365,8 @@ example stays. Time is counted in frames of the network. */
       this.tell('Listening. The picture is about a second late: a low note needs that long to be told from its neighbour.');
     }
 
-    async playAlong(run, context, bytes, rate) {
-      const samples = await decoded(bytes, rate);
+    async playAlong(run, context, bytes) {
+      const rate = context.sampleRate, samples = await decoded(bytes, context);
       if (this.running !== run) return;
       this.open(run, rate, false);
       const buffer = context.createBuffer(1, samples.length, rate), node = context.createBufferSource();
