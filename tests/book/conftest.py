@@ -110,11 +110,16 @@ def one_page(outputs: Sequence[Rendered], folder: Path) -> Iterator[str]:
         thread.join()
 
 
+def chromium_path() -> str | None:
+    """Return where Chromium is, or None."""
+    named = os.environ.get("DL101_CHROMIUM")
+    return named or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator:
     """Start Chromium without a window, or skip."""
-    named = os.environ.get("DL101_CHROMIUM")
-    found = named or next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = chromium_path()
     if found is None:
         pytest.skip(NO_BROWSER)
     from playwright.sync_api import sync_playwright
