@@ -15,16 +15,18 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 
 ifdef VENV
 READY :=
+PEERS_READY :=
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 else
 VENV := .venv
 READY := $(VENV)/.ready
+PEERS_READY := $(VENV)/.peers
 endif
 PY := $(VENV)/bin/python
 
 export JUPYTER_PLATFORM_DIRS := 1
 
-.PHONY: help run test test-fast book lab notebooks bench lint
+.PHONY: help run test test-fast book lab notebooks bench peers lint
 
 help:
 	@echo 'make run [CHAPTER=name|all]  run a chapter, build the book with its fresh outputs'
@@ -34,6 +36,7 @@ help:
 	@echo 'make lab                     open the notebooks in JupyterLab'
 	@echo 'make notebooks               execute the notebooks and write their outputs into them'
 	@echo 'make bench                   measure the library against its baselines'
+	@echo 'make peers                   measure our networks beside public ones (downloads these once)'
 	@echo 'make lint                    check style and formatting'
 
 run: $(READY)
@@ -61,6 +64,9 @@ notebooks: $(READY)
 bench: $(READY)
 	$(PY) -m benchmarks
 
+peers: $(PEERS_READY)
+	$(PY) -m benchmarks.peers
+
 lint: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -75,4 +81,12 @@ lint: $(READY)
 		$$(grep '^torch==' requirements.txt))
 	.venv/bin/python -m pip install -r requirements.txt
 	.venv/bin/python -m pip install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Public networks, for `make peers` alone. basic-pitch asks for TensorFlow, which its network in ONNX
+# form does not need.
+.venv/.peers: .venv/.ready
+	.venv/bin/python -m pip install --constraint requirements.txt --no-build-isolation \
+		--editable '.[peers]'
+	.venv/bin/python -m pip install --no-deps 'basic-pitch==0.4.0'
 	@touch $@

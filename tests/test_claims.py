@@ -11,7 +11,7 @@ from tests import claims
 
 BOOK = claims.ROOT / "book"
 PAGES = sorted([*BOOK.glob("*.md"), *BOOK.glob("data/*.md")])
-CHAPTERS = sorted((claims.ROOT / "notebooks").glob("*/*.ipynb"))
+CHAPTERS = sorted((claims.ROOT / "notebooks").rglob("*.ipynb"))
 
 
 def prose(path: Path) -> str:
