@@ -22,7 +22,7 @@ from torch.distributions import Normal, kl_divergence
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
 from dl101.evaluation import generation, listening, separation, tagging
-from dl101.nn import code_patterns, flow, sampling, self_supervised, synthesis
+from dl101.nn import code_patterns, flow, pooling, sampling, self_supervised, synthesis
 from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
 from dl101.nn.tune import TUNe
@@ -1659,4 +1659,39 @@ WRONG |= {
     "singing_vocoder.3": {
         "Return two things": lambda f, r, p: chunk_of_the_library(f, r, p)[0],
     },
+}
+
+
+# ---- pooling -----------------------------------------------------------------------------------
+
+
+def auto_pool_of_the_library(x, alpha):
+    pool = pooling.AutoPool()
+    pool.alpha.data.fill_(alpha)
+    return pool.double()(torch.as_tensor(x))[..., 0]
+
+
+def masked_clip_by_clip(values, scores, lengths):
+    return [
+        pooling.AttentionPool()(torch.as_tensor(np.stack([v[:n], s[:n]])[None])).item()
+        for v, s, n in zip(values, scores, lengths, strict=True)
+    ]
+
+
+def gradient_by_autograd(x, alpha):
+    x = torch.as_tensor(x, dtype=torch.float64).requires_grad_()
+    (x * pooling.autopool_weights(x, alpha)).sum().backward()
+    return x.grad
+
+
+RIGHT |= {
+    "pooling.1": (auto_pool_of_the_library,),
+    "pooling.2": (masked_clip_by_clip,),
+    "pooling.3": (gradient_by_autograd,),
+}
+
+WRONG |= {
+    "pooling.1": {"should be": lambda x, alpha: auto_pool_of_the_library(x, alpha) + 0.1},
+    "pooling.2": {"should be": lambda *case: np.array(masked_clip_by_clip(*case)) + 0.1},
+    "pooling.3": {"derivative by frame": lambda x, a: gradient_by_autograd(x, a) + 0.1},
 }
