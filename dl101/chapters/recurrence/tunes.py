@@ -1,8 +1,9 @@
 """Reels as tokens, small recurrent language models of them, and how they sound.
 
-Conventions: a phrase is four bars of a reel in major, 32 eighth notes, moved so that its tonic is D.
-Its tokens are whole numbers from 0 to 29: 0 to 28 begin the note of MIDI 55 plus the token (G3 to
-B5), :data:`HELD` means that nothing begins and the last note goes on. Batches are (phrase, position).
+Conventions: a phrase is four bars of a reel in major, 32 eighth notes, moved so that its tonic is
+D. Its tokens are whole numbers from 0 to 29: 0 to 28 begin the note of MIDI 55 plus the token (G3
+to B5), :data:`HELD` means that nothing begins and the last note goes on. Batches are (phrase,
+position).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ N_TOKENS = N_PITCHES + 1
 START = N_TOKENS  # what stands before the first token; never predicted
 STEP_S = 0.14  # of an eighth note
 SIDES = ("train", "validation", "test")
-HIDDEN, N_STEPS, BATCH, RATE = 64, 250, 64, 8e-3
+HIDDEN, N_STEPS, BATCH, RATE = 64, 600, 64, 8e-3
 
 
 class Phrases(NamedTuple):
