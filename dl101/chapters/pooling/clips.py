@@ -25,6 +25,7 @@ from dl101.nn.factory import LastStepLSTM
 from dl101.nn.pooling import AttentionPool, AutoPool, AutoPoolSplit
 from dl101.signal import cqt
 from dl101.training.loop import minimise
+from dl101.units import amplitude_to_db
 
 INPUT = cqt.HcqtConfig(
     harmonics=(1,),
@@ -110,8 +111,8 @@ def play(
 def picture(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the levels of a sound, (band, frame), in steps of 10 dB above the floor."""
     values = cqt.cqt(audio, INPUT, sample_rate=SAMPLE_RATE).values[0]
-    level_db = 20 * np.log10(np.maximum(values, 1e-9))
-    return (np.maximum(level_db + FLOOR_DB, 0) / STEP_DB).astype(np.float32)
+    level_db = amplitude_to_db(values, floor_db=-FLOOR_DB)
+    return ((level_db + FLOOR_DB) / STEP_DB).astype(np.float32)
 
 
 def make(n_clips: int, n_notes: int, seed: int = 0, stranger: str = STRANGER) -> Clips:
