@@ -22,7 +22,7 @@ from torch.distributions import Normal, kl_divergence
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
 from dl101.evaluation import generation, listening, separation, tagging
-from dl101.nn import code_patterns, flow, sampling, self_supervised, synthesis
+from dl101.nn import code_patterns, flow, pooling, sampling, self_supervised, synthesis
 from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
 from dl101.nn.tune import TUNe
@@ -1659,4 +1659,77 @@ WRONG |= {
     "singing_vocoder.3": {
         "Return two things": lambda f, r, p: chunk_of_the_library(f, r, p)[0],
     },
+}
+
+
+# ---- pooling -----------------------------------------------------------------------------------
+
+
+def auto_pool_of_the_library(x, alpha):
+    pool = pooling.AutoPool()
+    pool.alpha.data.fill_(alpha)
+    return pool.double()(torch.as_tensor(x))[..., 0]
+
+
+def masked_clip_by_clip(values, scores, lengths):
+    return [
+        pooling.AttentionPool()(torch.as_tensor(np.stack([v[:n], s[:n]])[None])).item()
+        for v, s, n in zip(values, scores, lengths, strict=True)
+    ]
+
+
+def gradient_by_autograd(x, alpha):
+    x = torch.as_tensor(x, dtype=torch.float64).requires_grad_()
+    (x * pooling.autopool_weights(x, alpha)).sum().backward()
+    return x.grad
+
+
+RIGHT |= {
+    "pooling.1": (auto_pool_of_the_library,),
+    "pooling.2": (masked_clip_by_clip,),
+    "pooling.3": (gradient_by_autograd,),
+}
+
+WRONG |= {
+    "pooling.1": {"should be": lambda x, alpha: auto_pool_of_the_library(x, alpha) + 0.1},
+    "pooling.2": {"should be": lambda *case: np.array(masked_clip_by_clip(*case)) + 0.1},
+    "pooling.3": {"derivative by frame": lambda x, a: gradient_by_autograd(x, a) + 0.1},
+}
+
+
+# ---- recurrence --------------------------------------------------------------------------------
+
+
+def lstm_step_of_torch(x, h, c, w_x, w_h, b):
+    cell = torch.nn.LSTMCell(len(x), len(h)).double()
+    given = {"weight_ih": w_x, "weight_hh": w_h, "bias_ih": b, "bias_hh": 0 * b}
+    cell.load_state_dict({name: torch.from_numpy(value) for name, value in given.items()})
+    x, h, c = (torch.from_numpy(value)[None] for value in (x, h, c))
+    return {"h": (made := cell(x, (h, c)))[0][0], "c": made[1][0]}
+
+
+def ends_by_index(outputs, lengths):
+    half = outputs.shape[-1] // 2
+    last = np.take_along_axis(outputs, np.asarray(lengths)[:, None, None] - 1, axis=1)[:, 0]
+    return np.where(np.arange(2 * half) < half, last, outputs[:, 0])
+
+
+def bits_by_cross_entropy(logits, tokens):
+    logits, tokens = torch.from_numpy(logits), torch.from_numpy(tokens)
+    return torch.nn.functional.cross_entropy(logits[:-1], tokens[1:]) / math.log(2)
+
+
+RIGHT |= {
+    "recurrence.1": (lstm_step_of_torch,),
+    "recurrence.2": (ends_by_index,),
+    "recurrence.3": (bits_by_cross_entropy,),
+}
+
+WRONG |= {
+    "recurrence.1": {
+        "Return the new state": lambda *case: list(lstm_step_of_torch(*case).values())[:1],
+        "should be": lambda *case: [1.1 * part for part in lstm_step_of_torch(*case).values()],
+    },
+    "recurrence.2": {"should be": lambda *case: ends_by_index(*case) + 0.1},
+    "recurrence.3": {"the bits should be": lambda *case: bits_by_cross_entropy(*case) + 0.1},
 }

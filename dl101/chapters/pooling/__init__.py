@@ -1,0 +1,1 @@
+"""The chapter on poolings: from a sequence to one answer."""
