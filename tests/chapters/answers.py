@@ -1660,3 +1660,55 @@ WRONG |= {
         "Return two things": lambda f, r, p: chunk_of_the_library(f, r, p)[0],
     },
 }
+
+
+# ---- transformer -------------------------------------------------------------------------------
+
+
+def heads_of_torch(queries, keys, values, n_heads, seen):
+    def split(x):
+        return torch.from_numpy(x).unflatten(1, (n_heads, -1)).transpose(0, 1)
+
+    given = split(queries), split(keys), split(values)
+    found = torch.nn.functional.scaled_dot_product_attention(
+        *given, attn_mask=torch.from_numpy(seen)
+    )
+    return found.transpose(0, 1).flatten(1)
+
+
+def bias_one_by_one(table, n_queries, n_keys):
+    far = (len(table) - 1) // 2
+    return [
+        [table[min(max(i - j + far, 0), len(table) - 1)] for j in range(n_keys)]
+        for i in range(n_queries)
+    ]
+
+
+def changes_one_by_one(network, tune, n_pitches):
+    rows = []
+    for i in range(len(tune)):
+        rows.append([])
+        for j in range(len(tune)):
+            others = [np.where(np.arange(len(tune)) == j, p, tune) for p in range(n_pitches)]
+            answers = [network(other)[i].tolist() for other in others]
+            rows[-1].append(any(answer != answers[0] for answer in answers))
+    return rows
+
+
+RIGHT |= {
+    "transformer.1": (heads_of_torch,),
+    "transformer.2": (bias_one_by_one,),
+    "transformer.3": (changes_one_by_one,),
+}
+WRONG |= {
+    "transformer.1": {
+        "the value at": lambda *case: 1.01 * heads_of_torch(*case),
+        "the result is transposed": lambda *case: heads_of_torch(*case).T,
+    },
+    "transformer.2": {
+        "the number at": lambda *case: np.array(bias_one_by_one(*case)) + 0.5,
+    },
+    "transformer.3": {
+        "the entry at": lambda *case: np.zeros_like(changes_one_by_one(*case)),
+    },
+}
