@@ -66,7 +66,7 @@ def clipped_distances(n_queries: int, n_keys: int, farthest: int) -> Tensor:
 
 
 def play(
-    notes: ArrayLike, loudness: ArrayLike = 1.0, *, step_s: float = 0.15, sample_rate: int = 8_000
+    notes: ArrayLike, loudness: ArrayLike = 1.0, *, step_s: float = 0.12, sample_rate: int = 8_000
 ) -> NDArray[np.float32]:
     """Return (time,): plucked notes, one a step, each as loud as asked.
 

@@ -249,11 +249,11 @@ def _never_put_back(network: Network, tune: NDArray, n_pitches: int) -> NDArray:
 
 
 def _summed(matrix: NDArray, of: Callable[[NDArray], NDArray]) -> Network:
-    """Return a network whose answer is a sum of the notes that it sees, and one more channel."""
+    """Return a network whose answer is its own note, perhaps, and a sum of notes."""
 
     def network(tune: NDArray) -> NDArray:
-        seen = matrix @ np.asarray(of(np.asarray(tune)), dtype=np.float64)
-        return np.stack([np.ones(len(seen)), seen], axis=-1)
+        notes = np.asarray(of(np.asarray(tune)), dtype=np.float64)
+        return np.stack([np.roll(matrix, 1, 0).diagonal() * notes, matrix @ notes], axis=-1)
 
     return network
 
