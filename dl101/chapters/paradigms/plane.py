@@ -8,7 +8,7 @@ minimised and what the network did at some steps on the way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +21,7 @@ from dl101.nn import flow, losses, metric_learning, self_supervised
 
 INSTRUMENTS = ("low arc", "high arc", "corner")
 SAMPLE_RATE = 8_000
-SNAPSHOTS = (0, 30, 100, 300)
+SNAPSHOTS = (0, 30, 100, 300, 1000)
 NEAR = 0.2  # two sounds less than this apart count as alike
 WIDTH = 48
 
@@ -74,7 +74,7 @@ class Course:
     losses
         By name: one value for each step.
     seen
-        By step, of :data:`SNAPSHOTS`: what the network did then.
+        By step, of :data:`SNAPSHOTS` and the last: what the network did then.
     network
         As it ended.
     """
@@ -83,11 +83,11 @@ class Course:
     losses: dict[str, list[float]] = field(default_factory=dict)
     seen: dict[int, Tensor] = field(default_factory=dict)
 
-    def step(self, number: int, look: Callable[[], Tensor], **values: Tensor) -> None:
+    def step(self, number: int, n_steps: int, look: Callable[[], Tensor], **values: Tensor) -> None:
         """Write down the losses of a step, and look at the network if it is time to."""
         for name, value in values.items():
-            self.losses.setdefault(name, []).append(float(value))
-        if number in SNAPSHOTS:
+            self.losses.setdefault(name, []).append(float(value.detach()))
+        if number in SNAPSHOTS or number == n_steps:
             with torch.no_grad():
                 self.seen[number] = look()
 
@@ -116,7 +116,7 @@ def minimise(
     optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
     for number in range(n_steps + 1):
         loss = loss_of()
-        course.step(number, look, loss=loss)
+        course.step(number, n_steps, look, loss=loss)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -158,7 +158,7 @@ class Squeezed(nn.Module):
 def squeeze(
     points: Tensor, look_at: Tensor, *, n_numbers: int = 1, seed: int = 0, n_steps: int = 300
 ) -> Course:
-    """Encoder and decoder: give back the input. Seen are points made anew, (point, 2)."""
+    """Train an encoder and a decoder to give back the input. Seen are points made anew."""
     torch.manual_seed(seed)
     network, draw = Squeezed(n_numbers), draws(len(points), 64, seed)
 
@@ -246,7 +246,7 @@ def forge(
         makes.zero_grad()
         of_maker.backward()
         makes.step()
-        course.step(number, lambda: maker(look_at), judge=of_judge, maker=of_maker)
+        course.step(number, n_steps, lambda: maker(look_at), judge=of_judge, maker=of_maker)
     return course
 
 
