@@ -22,7 +22,15 @@ from torch.distributions import Normal, kl_divergence
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
 from dl101.evaluation import generation, listening, separation, tagging
-from dl101.nn import code_patterns, flow, sampling, self_supervised, synthesis
+from dl101.nn import (
+    code_patterns,
+    flow,
+    losses,
+    metric_learning,
+    sampling,
+    self_supervised,
+    synthesis,
+)
 from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
 from dl101.nn.tune import TUNe
@@ -1710,5 +1718,47 @@ WRONG |= {
     },
     "transformer.3": {
         "the entry at": lambda *case: np.tril(changes_one_by_one(*case), -1),
+    },
+}
+
+
+# ---- paradigms ---------------------------------------------------------------------------------
+
+
+def pushes_of_autograd(anchor, positive, negative, margin):
+    three = torch.tensor(np.stack([anchor, positive, negative]), requires_grad=True)
+    distances = metric_learning.squared_distances(three)
+    one = metric_learning.Triplets(*torch.tensor([[0], [1], [2], [0]]))
+    (gradient,) = torch.autograd.grad(
+        metric_learning.triplet_loss(distances, one, margin=margin), three
+    )
+    return tuple(-gradient)
+
+
+def rivals_of_the_library(real, made):
+    real, made = torch.from_numpy(real), torch.from_numpy(made)
+    return losses.hinge_discriminator([real], [made]), losses.hinge_generator([made])
+
+
+def step_of_angles(x, z, now, then):
+    """Sound and noise are two sides of a right angle."""
+    before, after = np.arccos(np.sqrt(now)), np.arccos(np.sqrt(then))
+    return np.cos(after) * (x - np.sin(before) * z) / np.cos(before) + np.sin(after) * z
+
+
+RIGHT |= {
+    "paradigms.1": (pushes_of_autograd,),
+    "paradigms.2": (rivals_of_the_library,),
+    "paradigms.3": (step_of_angles,),
+}
+WRONG |= {
+    "paradigms.1": {
+        "the value at": lambda *case: tuple(1.1 * x for x in pushes_of_autograd(*case)),
+    },
+    "paradigms.2": {
+        "yours": lambda *case: tuple(1.1 * x for x in rivals_of_the_library(*case)),
+    },
+    "paradigms.3": {
+        "the value at": lambda *case: 1.1 * step_of_angles(*case),
     },
 }

@@ -198,8 +198,8 @@ def _sound(x: NDArray, z: NDArray, now: float) -> NDArray:
 
 def _states() -> list[tuple]:
     rng = np.random.default_rng([181, 3])
-    cases: list[tuple] = [(np.array([1.0, -0.5]), np.array([0.5, 0.5]), 0.36, 0.64)]
-    for shape, now, then in (((3, 2), 0.1, 0.3), ((6,), 0.5, 0.9), ((4, 2), 0.02, 0.2)):
+    cases: list[tuple] = [(np.array([[1.0, -0.5]]), np.array([[0.5, 0.5]]), 0.36, 0.64)]
+    for shape, now, then in (((3, 2), 0.1, 0.3), ((6, 1), 0.5, 0.9), ((4, 2), 0.02, 0.2)):
         cases.append((*rng.standard_normal((2, *shape)), now, then))
     return cases
 
