@@ -22,7 +22,16 @@ from torch.distributions import Normal, kl_divergence
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
 from dl101.evaluation import generation, listening, separation, tagging
-from dl101.nn import code_patterns, flow, pooling, sampling, self_supervised, synthesis
+from dl101.nn import (
+    code_patterns,
+    flow,
+    losses,
+    metric_learning,
+    pooling,
+    sampling,
+    self_supervised,
+    synthesis,
+)
 from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
 from dl101.nn.tune import TUNe
@@ -1732,4 +1741,97 @@ WRONG |= {
     },
     "recurrence.2": {"should be": lambda *case: ends_by_index(*case) + 0.1},
     "recurrence.3": {"the bits should be": lambda *case: bits_by_cross_entropy(*case) + 0.1},
+}
+
+
+# ---- transformer -------------------------------------------------------------------------------
+
+
+def heads_of_torch(queries, keys, values, n_heads, seen):
+    def split(x):
+        return torch.from_numpy(x).unflatten(1, (n_heads, -1)).transpose(0, 1)
+
+    given = split(queries), split(keys), split(values)
+    found = torch.nn.functional.scaled_dot_product_attention(
+        *given, attn_mask=torch.from_numpy(seen)
+    )
+    return found.transpose(0, 1).flatten(1)
+
+
+def bias_one_by_one(table, n_queries, n_keys):
+    far = (len(table) - 1) // 2
+    return [
+        [table[min(max(i - j + far, 0), len(table) - 1)] for j in range(n_keys)]
+        for i in range(n_queries)
+    ]
+
+
+def changes_one_by_one(network, tune, n_pitches):
+    rows = []
+    for i in range(len(tune)):
+        rows.append([])
+        for j in range(len(tune)):
+            others = [np.where(np.arange(len(tune)) == j, p, tune) for p in range(n_pitches)]
+            answers = [network(other)[i].tolist() for other in others]
+            rows[-1].append(any(answer != answers[0] for answer in answers))
+    return rows
+
+
+RIGHT |= {
+    "transformer.1": (heads_of_torch,),
+    "transformer.2": (bias_one_by_one,),
+    "transformer.3": (changes_one_by_one,),
+}
+
+WRONG |= {
+    "transformer.1": {
+        "the value at": lambda *case: 1.01 * heads_of_torch(*case),
+        "the result is transposed": lambda *case: heads_of_torch(*case).T,
+    },
+    "transformer.2": {
+        "the number at": lambda *case: np.array(bias_one_by_one(*case)) + 0.5,
+    },
+    "transformer.3": {
+        "the entry at": lambda *case: np.tril(changes_one_by_one(*case), -1),
+    },
+}
+
+
+def pushes_of_autograd(anchor, positive, negative, margin):
+    three = torch.tensor(np.stack([anchor, positive, negative]), requires_grad=True)
+    distances = metric_learning.squared_distances(three)
+    one = metric_learning.Triplets(*torch.tensor([[0], [1], [2], [0]]))
+    (gradient,) = torch.autograd.grad(
+        metric_learning.triplet_loss(distances, one, margin=margin), three
+    )
+    return tuple(-gradient)
+
+
+def rivals_of_the_library(real, made):
+    real, made = torch.from_numpy(real), torch.from_numpy(made)
+    return losses.hinge_discriminator([real], [made]), losses.hinge_generator([made])
+
+
+def step_of_angles(x, z, now, then):
+    """Sound and noise are two sides of a right angle."""
+    before, after = np.arccos(np.sqrt(now)), np.arccos(np.sqrt(then))
+    return np.cos(after) * (x - np.sin(before) * z) / np.cos(before) + np.sin(after) * z
+
+
+RIGHT |= {
+    "paradigms.1": (pushes_of_autograd,),
+    "paradigms.2": (rivals_of_the_library,),
+    "paradigms.3": (step_of_angles,),
+}
+
+WRONG |= {
+    "paradigms.1": {
+        "the value at": lambda *case: tuple(1.1 * x for x in pushes_of_autograd(*case)),
+    },
+    "paradigms.2": {
+        "yours": lambda *case: tuple(1.1 * x for x in rivals_of_the_library(*case)),
+    },
+    "paradigms.3": {
+        "the value at": lambda *case: 1.1 * step_of_angles(*case),
+    },
 }

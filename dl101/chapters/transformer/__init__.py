@@ -1,0 +1,1 @@
+"""The chapter on attention: queries, keys and values, masks, positions, encoder and decoder."""
