@@ -110,10 +110,16 @@ class Mixture:
         kept = np.asarray(share) * self.spectrum(self.audio) * WINDOW / 4
         return istft(kept, hop_samples=HOP, n_samples=len(self.audio)).astype(np.float32)
 
-    def loss(self, network: nn.Module, first: Sequence[int], n_frames: int, n_bins: int) -> Tensor:
-        """Return the cross-entropy of a network's logits, on excerpts that begin at ``first``."""
+    def loss(self, network: nn.Module, first: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return the cross-entropy of a network's logits on excerpts, weighted.
+
+        ``first`` (batch, 2) holds the lowest bin and the first frame of each, ``size`` how many
+        bins and frames it has.
+        """
         x, y, w = (
-            torch.stack([values[:n_bins, t : t + n_frames] for t in first])[:, None]
+            torch.stack([values[f : f + size[0], t : t + size[1]] for f, t in first.tolist()])[
+                :, None
+            ]
             for values in (self.picture, self.share, self.weight)
         )
         cells = F.binary_cross_entropy_with_logits(network(x), y, reduction="none")
@@ -126,17 +132,17 @@ class Mixture:
         seed: int = 0,
         n_steps: int = 100,
         learning_rate: float = 3e-3,
-        n_frames: int = 32,
-        n_bins: int = 64,
+        size: tuple[int, int] = (64, 32),
         batch_size: int = 4,
     ) -> list[float]:
         """Train a network, (batch, 1, bin, frame) to logits of that shape; return its losses."""
         random = torch.Generator().manual_seed(seed)
         optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
-        last, losses = self.picture.shape[1] - n_frames, []
+        room = torch.tensor([n - m + 1 for n, m in zip(self.picture.shape, size, strict=True)])
+        losses = []
         for _ in range(n_steps):
-            first = torch.randint(0, last + 1, (batch_size,), generator=random).tolist()
-            loss = self.loss(network, first, n_frames, n_bins)
+            first = (torch.rand(batch_size, 2, generator=random) * room).long()
+            loss = self.loss(network, first, size)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -169,12 +175,12 @@ def stack(block: Block, depth: int, channels: int = 8) -> nn.Sequential:
 def gradient_norms(block: Block, depth: int, *, seed: int = 0, channels: int = 8) -> list[float]:
     """Return the gradient's norm before each block and after the last, at first weights.
 
-    The input is noise, (4, channels, 24, 32), and so is the gradient that comes in at the end,
+    The input is noise, (4, channels, 12, 16), and so is the gradient that comes in at the end,
     whose norm is taken for 1.
     """
     torch.manual_seed(seed)
     blocks = [block(channels) for _ in range(depth)]
-    x = torch.randn(4, channels, 24, 32, requires_grad=True)
+    x = torch.randn(4, channels, 12, 16, requires_grad=True)
     seen = [x]
     for one in blocks:
         seen.append(one(seen[-1]))
