@@ -26,6 +26,7 @@ from dl101.lab import costs
 from dl101.nn import blocks, code_patterns, flow, sampling, self_supervised, synthesis
 from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
+from dl101.nn.spectral_separation import UNet
 from dl101.nn.tune import TUNe
 from dl101.nn.wave_unet import WaveUNet, WaveUNetConfig
 from dl101.nn.waveform_separation import middle
@@ -1717,4 +1718,48 @@ WRONG |= {
     },
     "convolutions.2": {"number (2,)": lambda *case: (*costs_of_the_library(*case)[:2], 1, 2)},
     "convolutions.3": {"number (1,)": lambda *case: (moving_by_trial(*case)[0], 1)},
+}
+
+
+# ---- unet --------------------------------------------------------------------------------------
+
+
+def spread_of_torch(x, weight, stride):
+    given = torch.tensor(x)[None], torch.tensor(weight)
+    return torch.nn.functional.conv_transpose1d(*given, stride=stride)[0]
+
+
+def spread_by_zeros(x, weight, stride):
+    """Put zeros between the numbers, then convolve, as signals do."""
+    sparse = np.zeros((len(x), (x.shape[1] - 1) * stride + 1))
+    sparse[:, ::stride] = x
+    pairs = range(weight.shape[1]), range(len(x))
+    return np.array([sum(np.convolve(sparse[c], weight[c, o]) for c in pairs[1]) for o in pairs[0]])
+
+
+def padding_by_trial(n_frames, levels):
+    for added in range(2**levels):
+        size = n_frames + added
+        for _ in range(levels):
+            if size % 2:
+                break
+            size //= 2
+        else:
+            return added, size
+
+
+def channels_of_the_library(widths):
+    network = UNet(1, 1, tuple(widths))
+    return [next(block.parameters()).shape[1] for block in network.up]
+
+
+RIGHT |= {
+    "unet.1": (spread_of_torch, spread_by_zeros),
+    "unet.2": (padding_by_trial,),
+    "unet.3": (channels_of_the_library,),
+}
+WRONG |= {
+    "unet.1": {"Lay the weights down": lambda *case: spread_by_zeros(*case) + 1},
+    "unet.2": {"number (1,)": lambda *case: (padding_by_trial(*case)[0], 1)},
+    "unet.3": {"number (0,)": lambda widths: [1, *channels_of_the_library(widths)[1:]]},
 }
