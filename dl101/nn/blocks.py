@@ -176,6 +176,43 @@ class ResidualBlock2d(nn.Module):
         return F.relu(self.shortcut(x) + self.residual(x))
 
 
+class ResidualBottleneck2d(nn.Module):
+    """ReLU(x + f(x)), where f works in fewer channels (He et al. 2016, Fig. 5, right).
+
+    f is a 1x1 convolution to ``inner_channels``, a k x k convolution there, and a 1x1 convolution
+    back to the channels of x; each is batch-normalised, and ReLU follows the first two.
+
+    Parameters
+    ----------
+    channels
+        Channels of the input and of the output.
+    inner_channels
+        Those of the k x k convolution; by default a quarter, as in the paper.
+    kernel_size
+        k; height and width are kept.
+    """
+
+    def __init__(
+        self, channels: int, inner_channels: int | None = None, kernel_size: Size2d = 3
+    ) -> None:
+        super().__init__()
+        inner = max(1, channels // 4) if inner_channels is None else inner_channels
+        self.residual = nn.Sequential(
+            nn.Conv2d(channels, inner, 1),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(),
+            conv2d(inner, inner, kernel_size, padding="same"),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(),
+            nn.Conv2d(inner, channels, 1),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channels, F, T) to the same shape."""
+        return F.relu(x + self.residual(x))
+
+
 class StochasticDepth(nn.Module):
     """Drop a whole residual branch, example by example, while training (Huang et al. 2016).
 

@@ -22,7 +22,9 @@ from torch.distributions import Normal, kl_divergence
 from dl101.data.featurestore import bytes_touched
 from dl101.data.pyjama import Atom
 from dl101.evaluation import generation, listening, separation, tagging
+from dl101.lab import costs
 from dl101.nn import (
+    blocks,
     code_patterns,
     flow,
     losses,
@@ -34,6 +36,7 @@ from dl101.nn import (
 )
 from dl101.nn.quantize import FSQ, ResidualVQ
 from dl101.nn.shapes import Shape, VerticalConv
+from dl101.nn.spectral_separation import UNet
 from dl101.nn.tune import TUNe
 from dl101.nn.wave_unet import WaveUNet, WaveUNetConfig
 from dl101.nn.waveform_separation import middle
@@ -1834,4 +1837,104 @@ WRONG |= {
     "paradigms.3": {
         "the value at": lambda *case: 1.1 * step_of_angles(*case),
     },
+}
+
+
+# ---- convolutions ------------------------------------------------------------------------------
+
+
+def convolution_of_torch(x, kernel, stride):
+    return torch.nn.functional.conv2d(torch.tensor(x), torch.tensor(kernel), stride=stride)
+
+
+def convolution_by_taps(x, kernel, stride):
+    """Add up shifted pictures, one for each tap."""
+    height, width = kernel.shape[2:]
+    rows, columns = ((n - k) // stride for n, k in zip(x.shape[1:], (height, width), strict=True))
+    out = np.zeros((len(kernel), rows + 1, columns + 1))
+    for i in range(height):
+        for j in range(width):
+            moved = x[:, i::stride, j::stride][:, : rows + 1, : columns + 1]
+            out += np.tensordot(kernel[:, :, i, j], moved, axes=1)
+    return out
+
+
+def costs_of_the_library(in_channels, out_channels, kernel_size, n_cells):
+    size = in_channels, out_channels, kernel_size
+    found = []
+    for network in (blocks.conv2d(*size, padding="same"), blocks.DepthwiseSeparableConv2d(*size)):
+        biases = sum(p.numel() for name, p in network.named_parameters() if name.endswith("bias"))
+        found.append(sum(p.numel() for p in network.parameters()) - biases)
+        rows = costs.layer_costs(network, (in_channels, 1, n_cells))
+        found.append(sum(row.multiply_adds for row in rows))
+    return tuple(found)
+
+
+def moving_by_trial(n_bins, kernels, shift):
+    """Move a picture, compare what all-positive kernels make of both."""
+    values = np.random.default_rng(0).uniform(1, 2, n_bins + shift)
+    x, moved = values[shift:], values[:n_bins]
+    for k in kernels:
+        taps = np.linspace(1, 2, k)
+        x, moved = (np.convolve(values, taps, mode="same") + 1 for values in (x, moved))
+    same = np.flatnonzero(np.isclose(moved[shift:], x[: n_bins - shift], rtol=1e-9))
+    reach = sum(k // 2 for k in kernels)
+    return (same[0] + shift if same.size else shift + reach), same.size
+
+
+RIGHT |= {
+    "convolutions.1": (convolution_of_torch, convolution_by_taps),
+    "convolutions.2": (costs_of_the_library,),
+    "convolutions.3": (moving_by_trial,),
+}
+
+WRONG |= {
+    "convolutions.1": {
+        "It is the sum of products": lambda *case: convolution_by_taps(*case) + 1,
+        "The result has shape": lambda *case: convolution_by_taps(*case).sum(axis=0),
+    },
+    "convolutions.2": {"number (2,)": lambda *case: (*costs_of_the_library(*case)[:2], 1, 2)},
+    "convolutions.3": {"number (1,)": lambda *case: (moving_by_trial(*case)[0], 1)},
+}
+
+
+def spread_of_torch(x, weight, stride):
+    given = torch.tensor(x)[None], torch.tensor(weight)
+    return torch.nn.functional.conv_transpose1d(*given, stride=stride)[0]
+
+
+def spread_by_zeros(x, weight, stride):
+    """Put zeros between the numbers, then convolve, as signals do."""
+    sparse = np.zeros((len(x), (x.shape[1] - 1) * stride + 1))
+    sparse[:, ::stride] = x
+    pairs = range(weight.shape[1]), range(len(x))
+    return np.array([sum(np.convolve(sparse[c], weight[c, o]) for c in pairs[1]) for o in pairs[0]])
+
+
+def padding_by_trial(n_frames, levels):
+    for added in range(2**levels):
+        size = n_frames + added
+        for _ in range(levels):
+            if size % 2:
+                break
+            size //= 2
+        else:
+            return added, size
+
+
+def channels_of_the_library(widths):
+    network = UNet(1, 1, tuple(widths))
+    return [next(block.parameters()).shape[1] for block in network.up]
+
+
+RIGHT |= {
+    "unet.1": (spread_of_torch, spread_by_zeros),
+    "unet.2": (padding_by_trial,),
+    "unet.3": (channels_of_the_library,),
+}
+
+WRONG |= {
+    "unet.1": {"Lay the weights down": lambda *case: spread_by_zeros(*case) + 1},
+    "unet.2": {"number (1,)": lambda *case: (padding_by_trial(*case)[0], 1)},
+    "unet.3": {"number (0,)": lambda widths: [1, *channels_of_the_library(widths)[1:]]},
 }

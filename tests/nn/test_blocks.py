@@ -14,6 +14,7 @@ from dl101.nn.blocks import (
     ConvNeXtBlock,
     DepthwiseSeparableConv2d,
     ResidualBlock2d,
+    ResidualBottleneck2d,
     SameConv2d,
     StochasticDepth,
     conv2d,
@@ -142,3 +143,20 @@ def test_stochastic_depth_drops_whole_examples_and_keeps_the_mean():
     assert torch.equal(drop.eval()(x), x)
     with pytest.raises(ConfigError):
         StochasticDepth(1.0)
+
+
+def test_a_residual_bottleneck_is_its_three_convolutions_and_its_input():
+    block, x = ResidualBottleneck2d(12, kernel_size=(5, 3)).eval(), torch.randn(2, 12, 9, 7)
+    narrow, norm1, _, middle, norm2, _, widen, norm3 = block.residual
+    h = F.relu(
+        norm1(
+            torch.einsum("dc,bcft->bdft", narrow.weight[:, :, 0, 0], x) + narrow.bias.view(-1, 1, 1)
+        )
+    )
+    h = F.relu(norm2(F.conv2d(h, middle.weight, middle.bias, padding=(2, 1))))
+    f = norm3(F.conv2d(h, widen.weight, widen.bias))
+    torch.testing.assert_close(block(x), F.relu(x + f))
+    norms = 2 * (3 + 3 + 12)
+    assert count(block) == (12 * 3 + 3) + (15 * 3 * 3 + 3) + (3 * 12 + 12) + norms
+    assert ResidualBottleneck2d(2).residual[0].out_channels == 1, "never no channel"
+    assert ResidualBottleneck2d(8, 5).residual[0].out_channels == 5

@@ -1,0 +1,1 @@
+"""The chapter on convolutions: kernels, blocks, reach, depth, and what moves along."""

@@ -1,0 +1,1 @@
+"""The chapter on U-Nets: bridges, going up, odd sizes."""
