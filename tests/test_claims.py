@@ -55,6 +55,9 @@ class Recorded(claims.Experiment):
     [
         ('0.42<!-- = made("a", "score") -->', None),
         ('0.43<!-- = made("a", "score") -->', "0.42"),
+        ('0.44<!-- = made("a", "score", seed=1) -->', None),
+        ('0.44<!-- = made("a", "score", seed=0) -->', "0.4"),
+        ('0.44<!-- = made("a", "score", seed=2) -->', "no variant"),
         ('**0.4**<!-- = made("a", "score") -->', None),
         ('five<!-- = 100 * (made("b", "score") - made("a", "score")) --> points', None),
         ('with <!-- true: all(made.each(v, "score") < 0.6 for v in ("a", "b")) -->', None),
