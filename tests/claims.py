@@ -8,8 +8,8 @@ A number in a sentence is followed by an HTML comment, which no page, notebook o
 ``= EXPRESSION`` must round to the number before it, at the number's own precision; ``true:
 EXPRESSION`` must hold. Names are the files of ``results/``: ``NAME(variant, metric)`` is the mean
 over seeds, ``NAME.each(variant, metric)`` one value for each seed, in order; both take filters:
-``seed=1``, or of a record's data, such as ``dataset="dances"``. A decimal fraction that is no result says what it is:
-``0.35<!-- given: of the strength, counted in the figure -->``.
+``seed=1``, or of a record's data, such as ``dataset="dances"``. A decimal fraction that is no
+result says what it is: ``0.35<!-- given: of the strength, counted in the figure -->``.
 """
 
 from __future__ import annotations
