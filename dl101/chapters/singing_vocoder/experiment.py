@@ -1,7 +1,8 @@
-"""What little data and little time do to vocoders: SawSing and a small HiFi-GAN.
+"""What little data and little time do to vocoders: SawSing, its kin, and two GANs.
 
 Each learns in 480 steps of eight seconds of sound, from all phrases of the training side or from
-three of them, as in the paper's scenario with few resources. The seed draws the corpus, the three
+three of them, as in the paper's scenario with few resources. ``late`` is SawSing with the delay of
+its filters left in, as in the original. The seed draws the corpus, the three
 phrases, the initial weights and the order. Scores are those of
 :func:`dl101.systems.singing_vocoder.evaluate` on the test side, whose singers nobody has heard.
 """
@@ -26,13 +27,12 @@ SHORT = (
     "training.max_epochs=6",
     "training.patience=6",
 )
-KINDS = ("sawsing", "hifi-gan")
+KINDS = {kind: (f"kind={kind}",) for kind in ("sawsing", "hifi-gan", "ddsp-add", "wavetable")}
+KINDS |= {"late": ("kind=sawsing", "synthesis.compensate=false")}
+KINDS |= {kind: (f"kind={kind}",) for kind in ("nsf", "melgan")}
 VARIANTS: dict[str, tuple[str, ...]] = {
-    f"short, {kind}, {n_phrases or 'all'}": (
-        f"kind={kind}",
-        f"n_phrases={n_phrases or 'null'}",
-    )
-    for kind in KINDS
+    f"short, {kind}, {n_phrases or 'all'}": (*settings, f"n_phrases={n_phrases or 'null'}")
+    for kind, settings in KINDS.items()
     for n_phrases in (None, 3)
 }
 Sides = Mapping[str, Sequence[VoiceTrack]]
