@@ -421,7 +421,7 @@ class Clip:
 CLIPS = {
     "multi_pitch": Clip(DataConfig("chorales", n_tracks=120, seed=1), 0, 2.0),
     "inverse_synthesis": Clip(DataConfig("voice", n_tracks=120, seed=0), 0, 1.0),
-    "auto_tagging": Clip(DataConfig("tags", n_tracks=40, seed=0), 0, 0.0, 8.0),
+    "auto_tagging": Clip(DataConfig("tags", n_tracks=40, seed=0), 0, 0.0),
 }
 PEAK, FADE_S = 0.8, 0.02  # with room for the overshoot of an MP3 decoder
 

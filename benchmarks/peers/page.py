@@ -65,7 +65,8 @@ def tables(records: Sequence[Record]) -> str:
                 _cell(record.metrics.get(name), 0 if name == "error_cents" else 2)
                 for name in columns
             ]
-            cost = _cell(record.metrics["cpu_s_per_minute"], 1)
+            spent_s = record.metrics["cpu_s_per_minute"]
+            cost = "< 0.1" if spent_s < 0.1 else _cell(spent_s, 1)
             lines.append([_label(record), *cells, cost, verdict(record)])
         rows = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         about = (

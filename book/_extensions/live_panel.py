@@ -44,11 +44,11 @@ PANELS = {
     ),
     "auto_tagging": Panel(
         "Play something: a network says which tags it has, here in the page",
-        "Two pictures of eight seconds, one above the other. Above, a log-mel spectrum of a piece "
+        "Two pictures of six seconds, one above the other. Above, a log-mel spectrum of a piece "
         "of music. Below, a row for each of 55 tags: after three seconds, some rows turn dark.",
-        "A recorded example: eight seconds of music that the network did not learn from, what it "
+        "A recorded example: six seconds of music that the network did not learn from, what it "
         "is fed, and how likely each tag is for the three seconds before.",
-        "Eight seconds of music, played by sampled instruments",
+        "Six seconds of music, played by sampled instruments",
     ),
 }
 # page: the network, and the section before which the panel stands

@@ -480,8 +480,10 @@ def _constant(trials: Sequence[_Trial]) -> bool:
 
 
 def _overlap(a: Any, b: Any) -> bool:
-    if not isinstance(a, np.ndarray):
-        return a == b
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
+        return type(a) is type(b) and a == b
+    if a.ndim != b.ndim:
+        return False
     common = tuple(slice(min(sizes)) for sizes in zip(a.shape, b.shape, strict=True))
     return np.array_equal(a[common], b[common])
 

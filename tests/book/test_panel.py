@@ -208,6 +208,8 @@ def test_notes_at_the_microphone_are_heard(with_microphone, address: str) -> Non
     with opened(with_microphone, f"{address}/multi_pitch.html") as page:
         open_panel(page)
         assert page.locator("canvas").count() == 2
+        patient = "() => { document.querySelector('details').dl101.mostBehindS = Infinity; }"
+        page.evaluate(patient)  # on a busy machine, too
         page.get_by_role("button", name="Start").focus()
         page.keyboard.press("Enter")
         said = page.locator("output")

@@ -62,6 +62,11 @@ def test_an_answer_nearer_to_right_than_to_a_mistake_gets_no_name():
     assert refused(wide, lambda x: 2 * x + 1.1).startswith("Twice")
 
 
+def test_results_may_have_more_axes_in_one_case_than_in_another():
+    grows = declared(cases=lambda: [(np.ones(3),), (np.ones((2, 3)),)], differs="Not so.")
+    assert refused(grows, lambda x: 5 * x) == "Not so."
+
+
 def test_a_symptom_must_show_in_every_wrong_case():
     only_large = ("Wrong for large numbers.", (lambda got, right, x: x > 2, lambda x: min(x, 9)))
     exercise = declared(symptoms=dict([only_large]))

@@ -58,15 +58,14 @@ example stays. Time is counted in frames of the network. */
   // A picture of the last seconds, one column a frame. Where the reader wants little motion it
   // stands still, and the newest column moves from left to right.
   class Picture {
-    constructor(nBins, columns, label, axis) {
+    constructor(nBins, columns, label, axis, room) {
       Object.assign(this, {nBins, columns, n: 0});
       this.values = new Uint8Array(nBins * columns);
       this.canvas = make('canvas', {width: columns, height: nBins, role: 'img', 'aria-label': label});
       this.pen = this.canvas.getContext('2d', {willReadFrequently: true});
       this.image = this.pen.createImageData(columns, nBins);
       const marks = make('div', {class: 'dl101-panel-axis', 'aria-hidden': 'true'});
-      const longest = Math.max(...axis.map(([text]) => text.length));
-      marks.style.flexBasis = `${1 + 0.6 * longest}em`;
+      marks.style.flexBasis = `${1 + 0.6 * room}em`;
       for (const [text, at] of axis) {
         const mark = make('span', {}, text);
         mark.style.bottom = `${100 * at}%`;
@@ -240,7 +239,7 @@ example stays. Time is counted in frames of the network. */
       this.name = details.dataset.network;
       this.clip = details.querySelector('audio').getAttribute('src');
       this.place = details.querySelector('.dl101-panel-live');
-      this.columnsWaiting = [];
+      this.mostBehindS = MOST_BEHIND_S;
       details.addEventListener('toggle', () => { if (!details.open) this.stop(); });
     }
 
@@ -264,10 +263,12 @@ example stays. Time is counted in frames of the network. */
       this.frameS = input.hop_samples / input.sample_rate;
       const columns = Math.round(SHOWN_S / this.frameS);
       this.answer = ANSWERS[output.kind];
+      const axes = [input.axis || pitchAxis(input, input.n), this.answer.axis(output)];
+      const room = Math.max(...axes.flat().map(([text]) => text.length));  // the same above and below
       this.input = new Picture(input.n, columns,
-        `What the network is fed, the last ${SHOWN_S} seconds: ${input.name}.`, input.axis || pitchAxis(input, input.n));
+        `What the network is fed, the last ${SHOWN_S} seconds: ${input.name}.`, axes[0], room);
       this.output = new Picture(this.answer.size(output), columns,
-        `What the network says, the last ${SHOWN_S} seconds: ${output.name}.`, this.answer.axis(output));
+        `What the network says, the last ${SHOWN_S} seconds: ${output.name}.`, axes[1], room);
       const options = [['microphone', 'my microphone'], ['clip', 'the recorded example'], ['file', 'a file']];
       this.radios = options.map(([value]) => make('input', {type: 'radio', name: group, value}));
       this.radios[0].checked = true;
@@ -355,7 +356,7 @@ example stays. Time is counted in frames of the network. */
         for (const each of held) { piece.set(each, at); at += each.length; }
         [held, n] = [[], 0];
         this.send(run, piece, rate, false);
-        if (run.sentS - run.heardS > MOST_BEHIND_S) {
+        if (run.sentS - run.heardS > this.mostBehindS) {
           this.stop();
           this.tell('This machine computes more slowly than you play. The example and files work: their picture takes the time that it needs.');
         }
