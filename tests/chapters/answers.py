@@ -1935,6 +1935,6 @@ RIGHT |= {
 
 WRONG |= {
     "unet.1": {"Lay the weights down": lambda *case: spread_by_zeros(*case) + 1},
-    "unet.2": {"number (1,)": lambda *case: (padding_by_trial(*case)[0], 1)},
-    "unet.3": {"number (0,)": lambda widths: [1, *channels_of_the_library(widths)[1:]]},
+    "unet.2": {"number 1": lambda *case: (padding_by_trial(*case)[0], 1)},
+    "unet.3": {"number 0": lambda widths: [1, *channels_of_the_library(widths)[1:]]},
 }
