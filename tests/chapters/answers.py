@@ -1893,8 +1893,8 @@ WRONG |= {
         "It is the sum of products": lambda *case: convolution_by_taps(*case) + 1,
         "The result has shape": lambda *case: convolution_by_taps(*case).sum(axis=0),
     },
-    "convolutions.2": {"number (2,)": lambda *case: (*costs_of_the_library(*case)[:2], 1, 2)},
-    "convolutions.3": {"number (1,)": lambda *case: (moving_by_trial(*case)[0], 1)},
+    "convolutions.2": {"number 2": lambda *case: (*costs_of_the_library(*case)[:2], 1, 2)},
+    "convolutions.3": {"number 1 (0: the lowest bin": lambda *case: (moving_by_trial(*case)[0], 1)},
 }
 
 
@@ -1935,6 +1935,6 @@ RIGHT |= {
 
 WRONG |= {
     "unet.1": {"Lay the weights down": lambda *case: spread_by_zeros(*case) + 1},
-    "unet.2": {"number (1,)": lambda *case: (padding_by_trial(*case)[0], 1)},
-    "unet.3": {"number (0,)": lambda widths: [1, *channels_of_the_library(widths)[1:]]},
+    "unet.2": {"number 1": lambda *case: (padding_by_trial(*case)[0], 1)},
+    "unet.3": {"number 0": lambda widths: [1, *channels_of_the_library(widths)[1:]]},
 }

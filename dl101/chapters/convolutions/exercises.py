@@ -33,10 +33,22 @@ def convolve(
 
 
 def _padded(x: NDArray, kernel: NDArray) -> NDArray:
-    """Return the picture with zeros around it, so that the size would be kept."""
+    """Return the picture with zeros around it, so that the size is kept."""
     before = [(n - 1) // 2 for n in kernel.shape[2:]]
     after = [n // 2 for n in kernel.shape[2:]]
     return np.pad(x, [(0, 0), *zip(before, after, strict=True)])
+
+
+def _padded_alike(x: NDArray, kernel: NDArray) -> NDArray:
+    """Return the picture with half a kernel of zeros on every side."""
+    half = [(n // 2, n // 2) for n in kernel.shape[2:]]
+    return np.pad(x, [(0, 0), *half])
+
+
+def _one_place_less(x: NDArray, kernel: NDArray, stride: int) -> NDArray:
+    """Return the convolution without the last place along each axis."""
+    sizes = [(n - k) // stride for n, k in zip(x.shape[1:], kernel.shape[2:], strict=True)]
+    return convolve(x, kernel, stride)[:, : sizes[0], : sizes[1]]
 
 
 def _pictures() -> list[tuple[NDArray, NDArray, int]]:
@@ -79,7 +91,11 @@ CONVOLUTION = Function(
         "Rows and columns of the kernel are exchanged: its axes are (out, in, height, width), and "
         "height lies along frequency.": (lambda x, k, s: convolve(x, k.swapaxes(2, 3), s)),
         "You pad with zeros and keep the size. Here the kernel stays inside the picture.": (
-            lambda x, k, s: convolve(_padded(x, k), k, s)
+            lambda x, k, s: convolve(_padded(x, k), k, s),
+            lambda x, k, s: convolve(_padded_alike(x, k), k, s),
+        ),
+        "The last place is missing: a kernel of k rows has F - k + 1 places in a picture of F.": (
+            _one_place_less
         ),
         "The stride is missing: the kernel moves by one cell each time.": (
             lambda x, k, s: convolve(x, k, 1)
@@ -167,10 +183,14 @@ COSTS = Function(
         "You count the multiplication and the addition apart. A multiply-add is one.": (
             _with(work=lambda weights, cells: 2 * weights * cells)
         ),
+        "The four are in another order: first weights and multiply-adds of the ordinary "
+        "convolution, then both of the separable one.": (
+            lambda *case: tuple(costs(*case)[at] for at in (0, 2, 1, 3))
+        ),
     },
     differs=(
-        "From {0} to {1} channels with kernels of {2} x {2} and {3} cells, number {at} should be "
-        "{right:.0f} and is {got:.6g}."
+        "From {0} to {1} channels with kernels of {2} x {2} and {3} cells, number {at[0]} (counted "
+        "from 0) should be {right:.0f} and is {got:.6g}."
     ),
     praise="A product became a sum: that is the whole trick.",
 )
@@ -256,8 +276,8 @@ MOVING = Function(
         ),
     },
     differs=(
-        "With {0} bins, kernels {1} and a shift of {2}, number {at} should be {right:.0f} "
-        "and is {got:.6g}."
+        "With {0} bins, kernels {1} and a shift of {2}, number {at[0]} (0: the lowest bin, 1: how "
+        "many) should be {right:.0f} and is {got:.6g}."
     ),
     praise="Inside these borders a network that knows a chord knows it in every key.",
 )

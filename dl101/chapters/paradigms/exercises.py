@@ -147,6 +147,12 @@ RIVALS = Function(
         "Your maker wants its scores *low*: that is what the judge wants of them.": (
             lambda real, made: (rivals(real, made)[0], _relu(1 + made).mean())
         ),
+        "Your maker pays for the real sounds as well. It can change what it made, nothing else.": (
+            lambda real, made: (
+                rivals(real, made)[0],
+                _relu(1 - made).mean() + _relu(1 + real).mean(),
+            )
+        ),
         "Your maker's loss is that of the real sounds. It can change what it made, nothing else.": (
             lambda real, made: (rivals(real, made)[0], _relu(1 - real).mean())
         ),

@@ -178,6 +178,9 @@ MASKED = Function(
             _with(None, lambda values: 0.0),
             _not_scaled_again,
         ),
+        "You divide by the lengths as well: weights that add up to 1 need no more.": (
+            lambda values, scores, lengths: masked(values, scores, lengths) / lengths
+        ),
         "One frame too many: a clip of length n has frames 0 to n - 1.": _with(
             lambda scores: -np.inf, late=1
         ),

@@ -156,6 +156,10 @@ ENDS = Function(
         "this direction ends at frame 0.": _ends(backwards=lambda half, n: half[n - 1]),
         "Forwards you take the very last frame, which only fills the batch up; a clip ends at its "
         "own length.": _ends(forwards=lambda half, n: half[-1]),
+        "Backwards you take the very last frame, which only fills the batch up. This direction "
+        "begins at the end of a clip and ends at frame 0.": (
+            _ends(backwards=lambda half, n: half[-1])
+        ),
         "You take the first frame of both directions. Forwards, that state has seen one frame.": (
             _ends(forwards=lambda half, n: half[0])
         ),
@@ -226,7 +230,10 @@ BITS = Function(
     returns="one number",
     mistakes={
         "You judge the logits at a position by the token at the same one, which the network has "
-        "just read. What they say is about the next.": _bits(lambda z: z, lambda t: t),
+        "just read. What they say is about the next.": (
+            _bits(lambda z: z, lambda t: t),
+            _bits(lambda z: z[1:], lambda t: t[1:]),
+        ),
         "You judge the logits by the token before; they are about the next.": (
             _bits(lambda z: z[1:], lambda t: t[:-1])
         ),

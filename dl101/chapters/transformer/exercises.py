@@ -98,9 +98,12 @@ HEADS = Function(
             _heads(split=lambda x, n_heads: x.reshape(n_heads, len(x), -1))
         ),
         "Your heads take every n_heads-th channel. Here the first channels are those of the first "
-        "head, the next those of the second.": _heads(
-            split=lambda x, n_heads: x.reshape(len(x), -1, n_heads).transpose(2, 0, 1),
-            join=lambda x: x.transpose(1, 2, 0).reshape(x.shape[1], -1),
+        "head, the next those of the second.": (
+            _heads(
+                split=lambda x, n_heads: x.reshape(len(x), -1, n_heads).transpose(2, 0, 1),
+                join=lambda x: x.transpose(1, 2, 0).reshape(x.shape[1], -1),
+            ),
+            _heads(split=lambda x, n_heads: x.reshape(len(x), -1, n_heads).transpose(2, 0, 1)),
         ),
         "You join the heads without swapping axes back, so that the answers of one query end up "
         "in other rows: (head, query, channel) to (query, head, channel) first.": (
@@ -237,14 +240,25 @@ def _only(others: Callable[[int, int], list[int]]) -> Callable[..., NDArray]:
     return answer
 
 
-def _never_put_back(network: Network, tune: NDArray, n_pitches: int) -> NDArray:
+def _never_put_back(
+    network: Network, tune: NDArray, n_pitches: int, *, skip: bool = True
+) -> NDArray:
     before, tune = network(tune.copy()), tune.copy()
     found = np.zeros((len(tune), len(tune)), bool)
     for j, note in enumerate(tune.copy()):
         for other in range(n_pitches):
-            if other != note:
+            if other != note or not skip:
                 tune[j] = other
                 found[:, j] |= (network(tune) != before).any(-1)
+    return found
+
+
+def _all_channels(network: Network, tune: NDArray, n_pitches: int) -> NDArray:
+    before = network(tune.copy())
+    found = np.zeros((len(tune), len(tune)), bool)
+    for j in range(len(tune)):
+        for other in range(n_pitches):
+            found[:, j] |= (network(np.r_[tune[:j], other, tune[j + 1 :]]) != before).all(-1)
     return found
 
 
@@ -303,8 +317,17 @@ FUTURE = Function(
         "You look at the first channel of the answers alone. A change in any channel counts.": (
             lambda network, tune, n: changes(lambda x: network(x)[:, :1], tune, n)
         ),
+        "You compare the channel that is largest. An answer has changed if any number of it has.": (
+            lambda network, tune, n: changes(
+                lambda x: network(x).argmax(axis=1, keepdims=True), tune, n
+            )
+        ),
+        "You ask that all channels change (all); one of them is enough (any).": _all_channels,
         "You keep the changed notes and go on from them, so that several differ at once. Put each "
-        "note back.": _never_put_back,
+        "note back.": (
+            _never_put_back,
+            lambda network, tune, n: _never_put_back(network, tune, n, skip=False),
+        ),
     },
     differs=(
         "With the tune {1} and {2} pitches, the entry at {at} should be {right:.0f} and is "

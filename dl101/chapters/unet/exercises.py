@@ -147,10 +147,19 @@ PADDING = Function(
         "The bottom is that of the picture before it was lengthened.": (
             _pads(bottom=lambda n, added, s: n // s)
         ),
+        "The first number is the length after padding. Asked is how many zeros are added.": (
+            lambda n, levels: (n + padding(n, levels)[0], padding(n, levels)[1])
+        ),
+        "The two numbers are in the other order: first the zeros, then the bottom.": (
+            lambda n, levels: padding(n, levels)[::-1]
+        ),
         "The second number is the length after padding. Asked is how many frames are left at the "
         "bottom.": _pads(bottom=lambda n, added, s: n + added),
     },
-    differs=("With {0} frames and {1} levels, number {at} should be {right:.0f} and is {got:.6g}."),
+    differs=(
+        "With {0} frames and {1} levels, number {at[0]} (0: zeros, 1: frames at the bottom) should "
+        "be {right:.0f} and is {got:.6g}."
+    ),
     praise="Pad, run, cut: any length goes through.",
 )
 
@@ -195,7 +204,7 @@ CHANNELS = Function(
             lambda widths: np.array([0, *widths[-2::-1]])
         ),
     },
-    differs="With widths {0}, number {at} should be {right:.0f} and is {got:.6g}.",
+    differs="With widths {0}, number {at[0]} (from 0) should be {right:.0f} and is {got:.6g}.",
     praise="That is where a U-Net's wide convolutions come from.",
 )
 
