@@ -29,15 +29,11 @@ def progress(
 
     ``total`` is their number where ``len`` cannot tell, ``unit`` what they are.
     """
+    if not (enabled and progress_enabled()):
+        # without tqdm, whose lock is shared with forked processes: one that is killed keeps it
+        yield from items
+        return
     from tqdm import tqdm
 
-    bar = tqdm(
-        items,
-        desc=description,
-        total=total,
-        unit=unit,
-        leave=False,
-        delay=0.5,  # quick work needs no bar
-        disable=not (enabled and progress_enabled()),
-    )
-    yield from bar
+    # quick work needs no bar
+    yield from tqdm(items, desc=description, total=total, unit=unit, leave=False, delay=0.5)
