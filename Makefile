@@ -4,11 +4,11 @@
 #   make run [CHAPTER=multi_pitch]   PYTHON=python3.12 chooses the interpreter (3.11 to 3.14)
 #                                    VENV=/path/to/venv uses that environment as it is
 #                                    TORCH_INDEX=URL installs torch from another package index
-#   make test [WORKERS=0]            WORKERS=2 runs two processes side by side
+#   make test [WORKERS=2]            so many processes side by side; 0: one, in this process
 
 CHAPTER ?= multi_pitch
 PYTEST_ARGS ?=
-WORKERS ?= 0
+WORKERS ?= 2
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(SUPPORTED)' 2>/dev/null && { echo $$p; break; }; done)
