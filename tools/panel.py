@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import math
 import os
 import shutil
 import threading
@@ -53,7 +52,7 @@ from dl101.systems import auto_tagging_data
 from dl101.systems import inverse_synthesis as inverse_system
 from dl101.systems import multi_pitch as multi_pitch_system
 from dl101.training import pitch_tracks, shipped
-from dl101.units import db_to_amplitude, note_name
+from dl101.units import db_to_amplitude, hz_to_midi, note_name
 
 PANEL = Path(__file__).resolve().parents[1] / "book" / "_static" / "panel"
 
@@ -208,7 +207,7 @@ def multi_pitch(found: shipped.Shipped, weights: Weights) -> dict[str, Any]:
             "compression": pitch_tracks.COMPRESSION,
             "n": feature.n_bins,
             "shown": list(feature.harmonics).index(1),
-            "low_midi": _midi(feature.f_min_hz),
+            "low_midi": float(hz_to_midi(feature.f_min_hz)),
             "span": 0.3,
         },
         "context": reach_frames(found.system.network),
@@ -217,15 +216,11 @@ def multi_pitch(found: shipped.Shipped, weights: Weights) -> dict[str, Any]:
             "kind": "pitches",
             "name": "probability of each pitch",
             "n": feature.n_bins,
-            "low_midi": _midi(feature.f_min_hz),
+            "low_midi": float(hz_to_midi(feature.f_min_hz)),
             "bins_per_semitone": feature.bins_per_semitone,
             "threshold": found.metrics["threshold"],
         },
     }
-
-
-def _midi(frequency_hz: float) -> float:
-    return 69 + 12 * math.log2(frequency_hz / 440)
 
 
 def multi_pitch_answer(

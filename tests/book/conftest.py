@@ -68,16 +68,23 @@ class _Quiet(SimpleHTTPRequestHandler):
         """Keep the requests out of the tests' output."""
 
 
-@pytest.fixture(scope="session")
-def site(html: Path) -> Iterator[str]:
-    """Serve the built pages and yield their address."""
-    handler = functools.partial(_Quiet, directory=str(html))
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on this machine and yield the address."""
+    handler = functools.partial(_Quiet, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def site(html: Path) -> Iterator[str]:
+    """Serve the built pages and yield their address."""
+    with served(html) as address:
+        yield address
 
 
 @contextmanager
@@ -101,13 +108,8 @@ def one_page(outputs: Sequence[Rendered], folder: Path) -> Iterator[str]:
         notebook.cells.append(cell)
     nbformat.write(canonical(notebook), source / "kit.ipynb")  # as a saved chapter is
     html = build_book(source, folder, quiet=True)
-    handler = functools.partial(_Quiet, directory=str(html))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/kit.html"
-        server.shutdown()
-        thread.join()
+    with served(html) as address:
+        yield f"{address}/kit.html"
 
 
 def chromium_path() -> str | None:

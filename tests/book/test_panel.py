@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import base64
-import functools
 import importlib.util
 import io
 import json
 import shutil
-import threading
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,7 @@ import pytest
 
 from dl101.training import shipped
 from tests.book import gates
-from tests.book.conftest import FLAGS, ROOT, VIEWPORTS, _Quiet, chromium_path, opened
+from tests.book.conftest import FLAGS, ROOT, VIEWPORTS, chromium_path, opened, served
 from tools import panel
 
 FILE = ROOT / "book" / "_extensions" / "live_panel.py"
@@ -55,13 +52,8 @@ def panels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def address(panels: Path) -> Iterator[str]:
     """Serve these pages and yield their address."""
-    handler = functools.partial(_Quiet, directory=str(panels))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with served(panels) as found:
+        yield found
 
 
 def open_panel(page) -> None:
@@ -81,8 +73,8 @@ def alike(a: object, b: object) -> bool:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_shipped_is_what_the_command_writes(name: str) -> None:
-    text, data = panel.export(name)
     """Up to the last digit, which logarithms may round otherwise elsewhere."""
+    text, data = panel.export(name)
     shipped_data = (panel.PANEL / f"{name}.bin").read_bytes()
     assert len(shipped_data) == len(data)
     assert sum(a != b for a, b in zip(shipped_data, data, strict=True)) < 1e-3 * len(data)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dl101.data.embedded.renderer import Notes, Player, render_voice
+from dl101.evaluation import separation
 from dl101.signal.stft import istft, stft
 
 SAMPLE_RATE = 22_050
@@ -161,9 +162,7 @@ def separated(mixture: Mixture, network: nn.Module) -> Separated:
     """Return what a network makes of the whole mixture."""
     with torch.no_grad():
         share = network.eval()(mixture.picture[None, None])[0, 0].sigmoid().numpy()
-    wrong = mixture.heard(share) - mixture.drums
-    ratio = np.square(mixture.drums).sum() / np.square(wrong).sum()
-    return Separated(share, float(10 * np.log10(ratio)))
+    return Separated(share, separation.sdr(mixture.heard(share), mixture.drums))
 
 
 def stack(block: Block, depth: int, channels: int = 8) -> nn.Sequential:
