@@ -49,6 +49,7 @@ PLANE: dict[str, Plan] = {
     "diffusion": Plan(96, 1800),
     "rectified flow": Plan(96, 1800),
 }
+RIVALS = {"GAN, equal rates": Plan(64, 1200, (4e-3, 4e-3))}  # on the plane, too
 NOTES: dict[str, Plan] = {
     "autoregression": Plan(96, 700, weight_decay=0.05, batch=128),
     "VAE": Plan(96, 1000, weight_decay=0.01, batch=128),
@@ -97,7 +98,7 @@ def train(
 ) -> models.Model:
     """Return a trained model; ``look`` sees it after each step."""
     torch.manual_seed(seed)
-    model = models.MODELS[name](n_numbers, plan.width, **plan.options)
+    model = models.MODELS[name.partition(",")[0]](n_numbers, plan.width, **plan.options)
     return models.train(
         model,
         draw(plan.batch, seed),
@@ -344,7 +345,7 @@ def run(
     on_plane: Mapping = {"n_items": N_TEST}
 
     def points(name: str) -> tuple:
-        plan, start = PLANE[name], time.process_time()
+        plan, start = (PLANE | RIVALS)[name], time.process_time()
         model = train(name, plan, point_batches, 2, seed=seed)
         spent = time.process_time() - start
         scores = point_scores(model.sample(N_MADE, seed=seed), model.log_density)
@@ -361,7 +362,7 @@ def run(
         lambda: simple(base.sample(N_MADE, seed=seed), base.log_density),
         **on_plane,
     )
-    for name in PLANE:
+    for name in PLANE | RIVALS:
         yield from measured(f"points: {name}", lambda name=name: points(name), **on_plane)
 
     def guide() -> tuple:

@@ -339,8 +339,11 @@ class Diffusion(Model):
         self.network = Timed(n_numbers, width)
 
     def says(self, x: Tensor, t: Tensor) -> Tensor:
-        """Return the noise: what it would be for Gaussian data, and what the network adds."""
-        return (1 - flow.kept(t)).sqrt()[:, None] * x + self.network(x, t)
+        """Return the noise: what it would be for Gaussian data, and what the network adds.
+
+        The network sees no number beyond 4, so that far outside the Gaussian answer remains.
+        """
+        return (1 - flow.kept(t)).sqrt()[:, None] * x + self.network(4 * torch.tanh(x / 4), t)
 
     def loss(self, x: Tensor) -> Tensor:
         """Return the squared error of the noise."""
