@@ -13,6 +13,7 @@ import mir_eval
 import numpy as np
 import scipy.fft
 import scipy.signal
+import scipy.special
 import scipy.stats
 import torch
 from sklearn import metrics
@@ -1937,4 +1938,45 @@ WRONG |= {
     "unet.1": {"Lay the weights down": lambda *case: spread_by_zeros(*case) + 1},
     "unet.2": {"number 1": lambda *case: (padding_by_trial(*case)[0], 1)},
     "unet.3": {"number 0": lambda widths: [1, *channels_of_the_library(widths)[1:]]},
+}
+
+
+def density_of_torch(x, shift, log_scale):
+    x, shift, log_scale = map(torch.from_numpy, (x, shift, log_scale))
+    made = torch.distributions.AffineTransform(shift, log_scale.exp())
+    second = torch.distributions.TransformedDistribution(Normal(0.0 * shift, 1.0), made)
+    return Normal(0.0, 1.0).log_prob(x[:, 0]) + second.log_prob(x[:, 1])
+
+
+def density_of_another_bell(x, shift, log_scale):
+    """A normal number that was scaled and shifted is a normal number, too."""
+    return scipy.stats.norm.logpdf(x[:, 0]) + scipy.stats.norm.logpdf(
+        x[:, 1], shift, np.exp(log_scale)
+    )
+
+
+def divergences_of_scipy(p, q):
+    return scipy.stats.entropy(p, q), scipy.stats.entropy(q, p)
+
+
+def tempered_by_logarithms(density, temperature, cell):
+    heights = np.log(density) / temperature
+    return np.exp(heights - scipy.special.logsumexp(heights)) / cell
+
+
+RIGHT |= {
+    "generative_models.1": (density_of_torch, density_of_another_bell),
+    "generative_models.2": (divergences_of_scipy,),
+    "generative_models.3": (tempered_by_logarithms,),
+}
+
+WRONG |= {
+    "generative_models.1": {
+        "the log-density at": lambda *case: density_of_torch(*case) + 1,
+        "The result has shape": lambda *case: density_of_torch(*case)[:, None],
+    },
+    "generative_models.2": {
+        "number (1,) should be": lambda p, q: (divergences_of_scipy(p, q)[0], 1.0)
+    },
+    "generative_models.3": {"At a temperature of": lambda *case: tempered_by_logarithms(*case) + 1},
 }
