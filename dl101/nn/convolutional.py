@@ -335,7 +335,7 @@ class WaveNetStack(nn.Module):
         self.past_samples = self.start.past_samples + blocks_past
 
     def forward(self, x: Tensor, added: Sequence[Tensor] | None = None) -> Tensor:
-        """Map (batch, in_channels, T) to (batch, out_channels, T); ``added``: one for each block."""
+        """Map (batch, in_channels, T) to (batch, out_channels, T); one ``added`` for each block."""
         x, total = self.start(x), None
         for block, told in zip(self.blocks, added or [None] * len(self.blocks), strict=True):
             x, skip = block(x, told)

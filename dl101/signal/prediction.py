@@ -21,7 +21,7 @@ from dl101.errors import DataError
 
 
 def autocorrelation(audio: ArrayLike, n_lags: int) -> NDArray[np.float64]:
-    """Return ``r[k] = sum over t of x[t] x[t - k]`` for k from 0 to ``n_lags``, of the last axis."""
+    """Return ``r[k] = sum over t of x[t] x[t - k]`` for k from 0 to ``n_lags``, (..., lag)."""
     x = np.asarray(audio, dtype=np.float64)
     n = x.shape[-1]
     return np.stack([np.sum(x[..., k:] * x[..., : n - k], axis=-1) for k in range(n_lags + 1)], -1)

@@ -72,9 +72,7 @@ def running_mean(size: NDArray, first: float) -> NDArray[np.float64]:
     return np.concatenate([np.full_like(smooth[..., :1], first), smooth[..., :-1]], axis=-1)
 
 
-def linear(
-    train: Codes, held_out: Codes, *, shape: str = "laplace", adapts: bool = False
-) -> Bits:
+def linear(train: Codes, held_out: Codes, *, shape: str = "laplace", adapts: bool = False) -> Bits:
     """Linear prediction, one filter for all notes; ``adapts``: the residual's size follows."""
     x = mu_law_decode(train)
     a = prediction.coefficients(prediction.autocorrelation(x, ORDER).sum(axis=0))
