@@ -106,7 +106,7 @@ class Variant:
 
 VARIANTS = {
     "WaveNet": Variant(writes=True),
-    "SampleRNN": Variant(dilations=(), writes=True, n_steps=500, chunk=1600, learning_rate=4e-3),
+    "SampleRNN": Variant(dilations=(), writes=True, n_steps=200, chunk=1600, learning_rate=4e-3),
     "WaveNet, 32 samples": Variant(dilations=(1, 2, 4, 8, 15)),
 }
 BATCH = 4
