@@ -116,6 +116,7 @@ class WaveNet(nn.Module):
         told: Tensor | None = None,
         sampling: SamplingConfig | None = None,
         *,
+        start: Tensor | None = None,
         queues: bool = True,
     ) -> Tensor:
         """Draw sounds sample by sample, (batch, time).
@@ -128,27 +129,34 @@ class WaveNet(nn.Module):
             (batch, condition).
         sampling
             Temperature and what may be drawn.
+        start
+            (batch, any), codes that are given: the sounds begin with them.
         queues
             Whether layers remember what they have seen [2]_. Without, all that a sample depends on
             is computed again for each: the same result, slowly.
         """
         if queues:
-            return _written(Queues(self, told, len(uniform)).step, self, uniform, sampling)
+            return _written(Queues(self, told, len(uniform)).step, self, uniform, sampling, start)
 
         def again(codes: Tensor, t: int) -> Tensor:
             return self(codes[:, max(0, t - self.receptive_field) : t + 1], told)[:, -1]
 
-        return _written(again, self, uniform, sampling)
+        return _written(again, self, uniform, sampling, start)
 
 
 def _written(
-    step: Step, network: nn.Module, uniform: Tensor, sampling: SamplingConfig | None
+    step: Step,
+    network: WaveNet | SampleRNN,
+    uniform: Tensor,
+    sampling: SamplingConfig | None,
+    start: Tensor | None,
 ) -> Tensor:
     """Return codes (batch, time); ``step(codes, t)`` gives the logits at t from those before."""
     codes = torch.full(uniform.shape, network.n_codes // 2, dtype=torch.long)
-    sampling = sampling or SamplingConfig()
+    sampling, given = sampling or SamplingConfig(), 0 if start is None else start.shape[1]
     for t in range(uniform.shape[1]):
-        codes[:, t] = draw(step(codes, t), sampling, uniform[:, t])
+        logits = step(codes, t)
+        codes[:, t] = start[:, t] if t < given else draw(logits, sampling, uniform[:, t])
     return codes
 
 
@@ -275,7 +283,12 @@ class SampleRNN(nn.Module):
 
     @torch.inference_mode()
     def generate(
-        self, uniform: Tensor, told: Tensor | None = None, sampling: SamplingConfig | None = None
+        self,
+        uniform: Tensor,
+        told: Tensor | None = None,
+        sampling: SamplingConfig | None = None,
+        *,
+        start: Tensor | None = None,
     ) -> Tensor:
         """Draw sounds sample by sample, as :meth:`WaveNet.generate`; in whole slow frames."""
         slow, fast = self.frames
@@ -294,4 +307,4 @@ class SampleRNN(nn.Module):
             window = self.embedding(past[:, -fast:]).transpose(1, 2).flatten(1)
             return self.end(self.window(window) + from_fast[:, t % fast])
 
-        return _written(step, self, uniform, sampling)
+        return _written(step, self, uniform, sampling, start)

@@ -80,6 +80,10 @@ def test_generated_samples_are_drawn_from_the_logits_of_forward(model):
     probabilities = model(written, told).softmax(dim=-1).cumsum(dim=-1)
     found = torch.searchsorted(probabilities, uniform.double()[..., None], right=True)[..., 0]
     assert torch.equal(written, found)
+    going_on = model.generate(uniform, told, start=written[:, :10])
+    assert torch.equal(going_on, written)
+    other = model.generate(uniform, told, start=(written[:, :10] + 3) % 16)
+    assert torch.equal(other[:, :10], (written[:, :10] + 3) % 16)
     greedy = model.generate(uniform, told, SamplingConfig(temperature=0.0))
     assert torch.equal(greedy, model(greedy, told).argmax(dim=-1))
 

@@ -1,10 +1,10 @@
 """What the chapter on the early works compares over seeds: who foresees the next sample best.
 
 Conventions: notes of the corpus ``notes`` between A2 and A4, 0.8 s from the onset at 8 kHz, as
-mu-law codes. What a network is told of a note is a row of zeros with two ones: pitch and family. Scores
-are bits per sample on the test side, whose instruments nobody has heard in training. Some networks
-also write a note for each of the test side; these are judged as in the chapter on judging, beside
-what one gets without learning.
+mu-law codes. What a network is told of a note is a row of zeros with two ones: pitch and family.
+Scores are bits per sample on the test side, whose instruments nobody has heard in training. Some
+networks also write a note for each of the test side; these are judged as in the chapter on judging,
+beside what one gets without learning.
 """
 
 from __future__ import annotations
@@ -164,12 +164,14 @@ def write(
     *,
     n_samples: int = N_SAMPLES,
     temperature: float = 1.0,
+    start: NDArray[np.int64] | None = None,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """Return sounds that the network has drawn, (note, time)."""
+    """Return sounds that the network has drawn, (note, time); they begin with ``start``, codes."""
     generator = torch.Generator().manual_seed(seed)
     uniform = torch.rand(len(told), n_samples, generator=generator)
-    codes = network.generate(uniform, told, SamplingConfig(temperature=temperature))
+    given = None if start is None else torch.from_numpy(start)
+    codes = network.generate(uniform, told, SamplingConfig(temperature=temperature), start=given)
     return mu_law_decode(codes.numpy())
 
 
