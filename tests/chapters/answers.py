@@ -1953,7 +1953,7 @@ def mu_law_by_nearest(x):
     squeezed = np.linspace(-1, 1, 256)
     samples = np.sign(squeezed) * np.expm1(np.abs(squeezed) * np.log(256)) / 255
     wanted = np.sign(x) * np.log1p(255 * np.abs(x)) / np.log(256)
-    codes = np.abs(wanted[:, None] - squeezed - 1e-9).argmin(axis=1)
+    codes = np.abs(wanted[:, None] - squeezed + 1e-9).argmin(axis=1)
     return codes, samples[codes]
 
 

@@ -191,12 +191,10 @@ def _drawn(
     weights: Callable[[NDArray, float], NDArray] = lambda z, T: _softmax(z / T),
     choose: Callable[[NDArray, float], float] = _first_above,
     plain_choice: bool = False,
-    swapped: bool = False,
 ) -> Callable[[NDArray, float, float], tuple]:
     def answer(logits: NDArray, temperature: float, u: float) -> tuple:
         p = weights(logits, temperature)
-        code = choose(_softmax(logits) if plain_choice else p, u)
-        return (code, p) if swapped else (p, code)
+        return p, choose(_softmax(logits) if plain_choice else p, u)
 
     return answer
 
@@ -251,9 +249,6 @@ TEMPERATURE = Function(
         ),
         "You take u for a place among the codes. Then all codes are as likely.": (
             _drawn(choose=lambda p, u: int(u * len(p)))
-        ),
-        "The two results are in the other order: the probabilities come first.": (
-            _drawn(swapped=True)
         ),
     },
     edges={
