@@ -267,12 +267,15 @@ class GatedBlock(nn.Module):
         self.skip = nn.Conv1d(channels, skip_channels, 1)
         self.past_samples = self.filter_and_gate.past_samples
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map (batch, channels, T) to the next block's input, same shape, and the skip.
 
-        The skip is (batch, skip_channels, T). The last block passes x on as it is.
+        The skip is (batch, skip_channels, T). The last block passes x on as it is. What is
+        ``added`` to filter and gate, (batch, 2 * channels, 1 or T), tells the block something
+        besides the past (Eq. 3).
         """
-        signal, gate = self.filter_and_gate(x).chunk(2, dim=1)
+        both = self.filter_and_gate(x)
+        signal, gate = (both if added is None else both + added).chunk(2, dim=1)
         z = torch.tanh(signal) * torch.sigmoid(gate)
         return x if self.residual is None else x + self.residual(z), self.skip(z)
 
@@ -331,11 +334,11 @@ class WaveNetStack(nn.Module):
         blocks_past = sum(block.past_samples for block in self.blocks)
         self.past_samples = self.start.past_samples + blocks_past
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, in_channels, T) to (batch, out_channels, T)."""
+    def forward(self, x: Tensor, added: Sequence[Tensor] | None = None) -> Tensor:
+        """Map (batch, in_channels, T) to (batch, out_channels, T); one ``added`` for each block."""
         x, total = self.start(x), None
-        for block in self.blocks:
-            x, skip = block(x)
+        for block, told in zip(self.blocks, added or [None] * len(self.blocks), strict=True):
+            x, skip = block(x, told)
             total = skip if total is None else total + skip
         return self.end(total)
 

@@ -41,7 +41,7 @@ from dl101.nn.spectral_separation import UNet
 from dl101.nn.tune import TUNe
 from dl101.nn.wave_unet import WaveUNet, WaveUNetConfig
 from dl101.nn.waveform_separation import middle
-from dl101.signal import augment, mel, stft, tuning
+from dl101.signal import augment, mel, stft, tuning, waveforms
 from dl101.signal.feature import Feature
 from dl101.targets import PitchAxis, from_notes
 from dl101.units import hz_to_midi, midi_to_hz
@@ -1979,4 +1979,63 @@ WRONG |= {
         "number (1,) should be": lambda p, q: (divergences_of_scipy(p, q)[0], 1.0)
     },
     "generative_models.3": {"At a temperature of": lambda *case: tempered_by_logarithms(*case) + 1},
+}
+
+
+# ---- early works -------------------------------------------------------------------------------
+
+
+def mu_law_of_the_library(x):
+    codes = waveforms.mu_law_encode(x)
+    return codes, waveforms.mu_law_decode(codes)
+
+
+def mu_law_by_nearest(x):
+    """Decode all codes, and take for each sample the one that is nearest once squeezed."""
+    squeezed = np.linspace(-1, 1, 256)
+    samples = np.sign(squeezed) * np.expm1(np.abs(squeezed) * np.log(256)) / 255
+    wanted = np.sign(x) * np.log1p(255 * np.abs(x)) / np.log(256)
+    codes = np.abs(wanted[:, None] - squeezed + 1e-9).argmin(axis=1)
+    return codes, samples[codes]
+
+
+def depends_by_paths(dilations, n):
+    """Multiply the matrices of the layers; the first moves everything by one."""
+    seen = np.eye(n, k=-1)
+    for d in dilations:
+        seen = (np.eye(n) + np.eye(n, k=-d)) @ seen
+    return seen > 0
+
+
+def depends_by_gradient(dilations, n):
+    x = torch.ones(n, dtype=torch.float64, requires_grad=True)
+    y = torch.nn.functional.pad(x, (1, 0))[:n]
+    for d in dilations:
+        y = y + torch.nn.functional.pad(y, (d, 0))[:n]
+    return np.stack([torch.autograd.grad(v, x, retain_graph=True)[0].numpy() > 0 for v in y])
+
+
+def drawn_by_the_library(logits, temperature, u):
+    z, settings = torch.tensor(logits), sampling.SamplingConfig(temperature=temperature)
+    return sampling.probabilities_of(z, settings), sampling.draw(z, settings, torch.tensor(u))
+
+
+RIGHT |= {
+    "early_works.1": (mu_law_of_the_library, mu_law_by_nearest),
+    "early_works.2": (depends_by_paths, depends_by_gradient),
+    "early_works.3": (drawn_by_the_library,),
+}
+
+WRONG |= {
+    "early_works.1": {
+        "should be": lambda x: (mu_law_of_the_library(x)[0], 0.9 * mu_law_of_the_library(x)[1]),
+    },
+    "early_works.2": {
+        "should be": lambda dilations, n: (
+            depends_by_paths(dilations, n) & ~np.eye(n, k=-2, dtype=bool)
+        ),
+    },
+    "early_works.3": {
+        "should be": lambda *case: (0.9 * drawn_by_the_library(*case)[0].numpy(), 0),
+    },
 }
