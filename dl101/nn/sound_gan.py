@@ -115,7 +115,7 @@ class WaveGenerator(nn.Module):
         """Return (batch, time) in [-1, 1]; pitches are not listened to."""
         x = self.first(noise).unflatten(-1, (self.ups[0].in_channels, -1))
         for up in self.ups:
-            x = up(F.relu(x))
+            x = up(pixel_norm(F.leaky_relu(x, 0.2)))
         return torch.tanh(x)[:, 0]
 
 

@@ -36,7 +36,7 @@ def instantaneous_frequency(phase: ArrayLike) -> NDArray[np.float64]:
     The first frame has its phase itself, in half turns, so that nothing is lost.
     """
     phase = unwrapped(phase)
-    phase[:, 0] = np.angle(np.exp(1j * phase[:, 0]))
+    phase -= 2 * np.pi * np.round(phase[:, :1] / (2 * np.pi))
     return np.diff(phase, axis=1, prepend=0.0) / np.pi
 
 

@@ -96,7 +96,7 @@ class FlowTraining:
     """Sizes of a flow, and how it is trained; ``told`` the mel spectrogram, or not."""
 
     told: bool = False
-    n_steps: int = 300
+    n_steps: int = 120
     batch_size: int = 16
     learning_rate: float = 3e-3
     couplings: int = 6

@@ -121,7 +121,7 @@ def from_picture(made: ArrayLike) -> NDArray[np.float32]:
 def by_griffin_lim(
     made: ArrayLike, *, n_iterations: int = 60, seed: int = 0
 ) -> NDArray[np.float32]:
-    """Return a sound with the magnitudes of a picture, (channel, bin, frame); phases are guessed."""
+    """Return a sound with the magnitudes of a picture, (channel, bin, frame), phases guessed."""
     found = griffin_lim(
         magnitude_of(made[0]), hop_samples=HOP, n_samples=N_SAMPLES, n_iterations=n_iterations,
         seed=seed,
@@ -158,11 +158,11 @@ class Rivals:
     """
 
     kind: str = "waveform"
-    loss: str = "wasserstein"
+    loss: str = "hinge"
     told: bool = False
     shuffle: int = 2
-    n_critic: int = 2
-    n_steps: int = 600
+    n_critic: int = 1
+    n_steps: int = 250
     batch_size: int = 16
     generator_rate: float = 1e-3
     critic_rate: float = 1e-3

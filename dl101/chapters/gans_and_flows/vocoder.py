@@ -48,7 +48,7 @@ class TrainedVocoder:
 
 
 def train_vocoder(
-    way: str, audio: Tensor, mel: Tensor, *, seed: int = 0, n_steps: int = 120, batch_size: int = 8
+    way: str, audio: Tensor, mel: Tensor, *, seed: int = 0, n_steps: int = 50, batch_size: int = 8
 ) -> TrainedVocoder:
     """Train a generator on sounds (note, samples) and their mel spectrograms."""
     torch.manual_seed(seed)
