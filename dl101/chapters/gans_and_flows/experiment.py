@@ -180,7 +180,7 @@ def score_shipped(network: nn.Module, name: str, data: Data, *, seed: int) -> di
 # ---- phase shuffle -------------------------------------------------------------------------------
 
 SHUFFLES = {f"shuffle {radius}": radius for radius in (0, 1, 2)}
-PERIOD = 8  # samples, of the tone that betrays what was made
+PERIOD = 16  # samples, of the tone that betrays what was made: the rate of a layer, 250 Hz
 LEVEL = 0.25  # of the tone, re the loudest sample of a note
 
 
