@@ -25,6 +25,7 @@ WAYS = {  # weights of the adversarial loss, of feature matching, of the spectra
     "rivals alone": (1.0, 0.0, 0.0),
     "rivals and features": (1.0, 10.0, 0.0),  # MelGAN
     "spectra alone": (0.0, 0.0, 1.0),
+    "all three": (1.0, 2.0, 10.0),  # as in HiFi-GAN, which has other spectra
 }
 
 
