@@ -130,8 +130,8 @@ def baselines(seed: int) -> dict[str, Callable[[Data], Mapping[str, float]]]:
 
 GANS: dict[str, Rivals] = {
     "SpecGAN": Rivals("magnitude", n_steps=150),
-    "GANSynth": Rivals("frequency", told=True),
-    "collapsed": Rivals("magnitude", n_steps=150, generator_rate=2e-3, critic_rate=4e-5),
+    "GANSynth": Rivals("frequency", told=True, n_steps=450, batch_size=8),
+    "collapsed": Rivals("magnitude", n_steps=60, generator_rate=2e-3, critic_rate=4e-5),
     "WaveGAN": Rivals("waveform", n_steps=150, generator_rate=5e-4),
 }
 
