@@ -33,6 +33,7 @@ from dl101.nn import (
     pooling,
     sampling,
     self_supervised,
+    sound_gan,
     synthesis,
 )
 from dl101.nn.quantize import FSQ, ResidualVQ
@@ -41,7 +42,7 @@ from dl101.nn.spectral_separation import UNet
 from dl101.nn.tune import TUNe
 from dl101.nn.wave_unet import WaveUNet, WaveUNetConfig
 from dl101.nn.waveform_separation import middle
-from dl101.signal import augment, mel, stft, tuning, waveforms
+from dl101.signal import augment, mel, rainbow, stft, tuning, waveforms
 from dl101.signal.feature import Feature
 from dl101.targets import PitchAxis, from_notes
 from dl101.units import hz_to_midi, midi_to_hz
@@ -2038,4 +2039,46 @@ WRONG |= {
     "early_works.3": {
         "should be": lambda *case: (0.9 * drawn_by_the_library(*case)[0].numpy(), 0),
     },
+}
+
+
+# ---- gans_and_flows ------------------------------------------------------------------------------
+
+
+def density_of_torch(x, look):
+    n = len(x) // 2
+    log_scale, shift = map(torch.from_numpy, look(x[:n]))
+    x = torch.from_numpy(x)
+    base = Normal(-shift * torch.exp(-log_scale), torch.exp(-log_scale))
+    return Normal(0, 1).log_prob(x[:n]).sum() + base.log_prob(x[n:]).sum()
+
+
+def shuffle_of_torch(x, shift):
+    reach = abs(shift)
+    padded = torch.nn.functional.pad(torch.tensor(x)[None], (reach, reach), mode="reflect")[0]
+    return padded[:, reach - shift : reach - shift + x.shape[1]]
+
+
+RIGHT |= {
+    "gans_and_flows.1": (
+        lambda phase: rainbow.instantaneous_frequency(phase),
+        lambda phase: (
+            np.angle(np.exp(1j * phase) * np.exp(-1j * np.pad(phase, ((0, 0), (1, 0)))[:, :-1]))
+            / np.pi
+        ),
+    ),
+    "gans_and_flows.2": (density_of_torch,),
+    "gans_and_flows.3": (
+        shuffle_of_torch,
+        lambda x, shift: sound_gan.shifted(torch.from_numpy(x)[None], torch.tensor([shift]))[0],
+    ),
+}
+
+WRONG |= {
+    "gans_and_flows.1": {
+        "With the phases": lambda phase: 0.1 * phase + 0.1,
+        "The axes": lambda phase: rainbow.instantaneous_frequency(phase).T,
+    },
+    "gans_and_flows.2": {"it should be": lambda *case: density_of_torch(*case) + 0.1},
+    "gans_and_flows.3": {"With x = ": lambda x, shift: shuffle_of_torch(x, shift) + 0.1},
 }
