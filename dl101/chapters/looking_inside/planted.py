@@ -23,7 +23,7 @@ from dl101.data.embedded.corpora import chorales
 from dl101.data.embedded.corpora import tags as corpus
 from dl101.data.embedded.recipe import track_split
 from dl101.data.embedded.renderer import Notes, Player
-from dl101.signal import waveforms
+from dl101.signal import mel, stft, waveforms
 from dl101.signal.cqt import HcqtConfig
 from dl101.systems import auto_tagging, auto_tagging_data, multi_pitch
 from dl101.training import pitch_tracks
@@ -179,6 +179,26 @@ def _log_mel(
     audio: NDArray[np.float32], feature: auto_tagging_data.FeatureConfig
 ) -> NDArray[np.float32]:
     return auto_tagging_data.log_mel(audio, replace(feature, level_db=None)).values
+
+
+def heard_through(
+    audio: NDArray[np.float32], kept: NDArray[np.bool_], feature: auto_tagging_data.FeatureConfig
+) -> NDArray[np.float32]:
+    """Return a sound, (time,), of which only some cells (band, frame) of its log-mel are left.
+
+    Each bin of a finer STFT is as strong as the cells that it went into.
+    """
+    hop = feature.hop_samples // 4
+    spectrum = stft.stft(audio, window_samples=feature.window_samples, hop_samples=hop)
+    filters = mel.mel_filters(
+        feature.sample_rate,
+        n_bands=feature.n_bands,
+        window_samples=feature.window_samples,
+        equal_area=False,
+    )
+    cells = np.minimum(np.arange(spectrum.shape[1]) // 4, kept.shape[1] - 1)
+    gains = filters.T @ kept[:, cells] / np.maximum(filters.sum(axis=0), 1e-9)[:, None]
+    return stft.istft(gains * spectrum, hop_samples=hop, n_samples=audio.size).astype(np.float32)
 
 
 def typical(network: nn.Module) -> Tensor:
