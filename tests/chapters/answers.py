@@ -2082,3 +2082,55 @@ WRONG |= {
     "gans_and_flows.2": {"it should be": lambda *case: density_of_torch(*case) + 0.1},
     "gans_and_flows.3": {"With x = ": lambda x, shift: shuffle_of_torch(x, shift) + 0.1},
 }
+
+
+# ---- looking inside ----------------------------------------------------------------------------
+
+
+def sensitivity_of_autograd(x, first, bias, last, unit):
+    given = torch.tensor(x, requires_grad=True)
+    hidden = torch.relu(torch.tensor(first) @ given + torch.tensor(bias))
+    (torch.tensor(last) @ hidden)[unit].backward()
+    return given.grad.abs()
+
+
+def sensitivity_by_trial(x, first, bias, last, unit):
+    """Move each number a little."""
+
+    def output(values):
+        return (last @ np.maximum(first @ values + bias, 0))[unit]
+
+    moves = 1e-6 * np.eye(len(x))
+    return np.abs([(output(x + move) - output(x - move)) / 2e-6 for move in moves])
+
+
+def integrated_at_once(slope, x, reference, n_steps):
+    shares = (np.arange(n_steps) + 0.5) / n_steps
+    way = reference + shares[:, None] * (x - reference)
+    return np.mean([slope(point) for point in way], axis=0) * (x - reference)
+
+
+def tiles_of_matrices(falls, n_cells, size, step):
+    covers = np.zeros((len(falls), n_cells))
+    for i, row in enumerate(covers):
+        row[i * step : i * step + size] = 1
+    return falls @ covers / np.maximum(covers.sum(axis=0), 1)
+
+
+RIGHT |= {
+    "looking_inside.1": (sensitivity_of_autograd, sensitivity_by_trial),
+    "looking_inside.2": (integrated_at_once,),
+    "looking_inside.3": (tiles_of_matrices,),
+}
+
+WRONG |= {
+    "looking_inside.1": {
+        "the value at": lambda *case: 1.1 * sensitivity_of_autograd(*case),
+    },
+    "looking_inside.2": {
+        "the map should be": lambda *case: 1.1 * integrated_at_once(*case),
+    },
+    "looking_inside.3": {
+        "the value at": lambda *case: 1.1 * tiles_of_matrices(*case),
+    },
+}
