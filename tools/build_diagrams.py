@@ -305,33 +305,29 @@ def _compact(svg: str) -> str:
 
 # ------------------------------------------------------------------------------- the map
 
-# c: in a chapter today · p: planned
 MAP = (
     ("Inputs", "what the network is fed",
-     (("waveform", "c"), ("STFT", "c"), ("log-mel", "c"), ("MFCC", "c"), ("CQT", "c"),
-      ("HCQT", "c"), ("chroma", "c"))),
+     ("waveform", "STFT", "log-mel", "MFCC", "CQT",
+      "HCQT", "chroma")),
     ("Front-ends", "its first projection",
-     (("2-D convolution", "c"), ("1-D convolution", "c"), ("dilated", "c"), ("SincNet", "c"),
-      ("LEAF", "c"), ("sample level", "c"), ("harmonic filters", "c"))),
+     ("2-D convolution", "1-D convolution", "dilated", "SincNet",
+      "LEAF", "sample level", "harmonic filters")),
     ("Bricks", "parts to build with",
-     (("depthwise", "c"), ("ResNet", "c"), ("ConvNeXt", "c"), ("U-Net", "c"), ("TCN", "c"),
-      ("pooling", "c"), ("LSTM", "c"), ("Transformer", "c"), ("autoencoder", "c"),
-      ("quantiser", "c"), ("synthesiser", "c"))),
+     ("depthwise", "ResNet", "ConvNeXt", "U-Net", "TCN",
+      "pooling", "LSTM", "Transformer", "autoencoder",
+      "quantiser", "synthesiser")),
     ("Training", "what is asked of it",
-     (("supervised", "c"), ("augmentation", "c"),
-      ("metric learning", "c"), ("self-supervised", "c"),
-      ("adversarial", "c"), ("diffusion", "c"))),
+     ("supervised", "augmentation",
+      "metric learning", "self-supervised",
+      "adversarial", "diffusion")),
     ("Tasks", "listening to music",
-     (("multi-pitch", "c"), ("chords", "c"), ("tags", "c"), ("cover versions", "c"),
-      ("source separation", "c"), ("pitch", "c"), ("singing vocoder", "c"))),
+     ("multi-pitch", "chords", "tags", "cover versions",
+      "source separation", "pitch", "singing vocoder")),
     ("Generation", "making sound",
-     (("codec", "c"), ("autoregressive", "c"), ("latent diffusion", "c"), ("judging", "c"),
-      ("GAN and flow", "p"), ("WaveNet", "p"))),
+     ("codec", "autoregressive", "latent diffusion", "judging",
+      "sample by sample", "GAN and flow", "chains")),
 )  # fmt: skip
-STATES = {
-    "c": {"surface": "blue", "edge": "blue", "colour": "on colour"},
-    "p": {"surface": None, "edge": "line", "colour": "soft", "dashed": True},
-}
+CHIP = {"surface": "blue", "edge": "blue", "colour": "on colour"}
 
 
 def draw_map(theme: str) -> Canvas:
@@ -344,37 +340,28 @@ def draw_map(theme: str) -> Canvas:
     rows, y = [], 8
     for title, subtitle, chips in MAP:
         placed, x, line = [], left, 0
-        for words, state in chips:
+        for words in chips:
             w = chip_width(words)
             if x + w > width - 12:
                 x, line = left, line + 1
-            placed.append((words, state, x, line, w))
+            placed.append((words, x, line, w))
             x += w + gap
         height = max((line + 1) * (chip + gap) - gap + 18, 46)
         rows.append((title, subtitle, placed, y, height, line + 1))
         y += height + 16
     plt.close(measure.figure)
 
-    canvas = Canvas(width, y + 24, theme)
+    canvas = Canvas(width, y - 8, theme)
     for i, (title, subtitle, placed, y, height, n_lines) in enumerate(rows):
         canvas.box(1, y, width - 2, height, surface="plain", edge="plain", radius=7)
         canvas.text(12, y + height / 2 - 7, title, size=11.5, bold=True, ha="left")
         canvas.text(12, y + height / 2 + 9, subtitle, size=8.8, colour="soft", ha="left")
         top = y + (height - (n_lines * (chip + gap) - gap)) / 2
-        for words, state, x, line, w in placed:
-            canvas.box(
-                x, top + line * (chip + gap), w, chip, words, size=10, radius=10.5, **STATES[state]
-            )
+        for words, x, line, w in placed:
+            canvas.box(x, top + line * (chip + gap), w, chip, words, size=10, radius=10.5, **CHIP)
         if i < len(rows) - 2:
             canvas.arrow([(63, y + height + 2), (63, y + height + 14.5)])
     # generation grows from the same training, beside the tasks: no arrow leads from task to task
-    x, y = 6, canvas.height - 20
-    for state, words in (("c", "in a chapter"), ("p", "planned")):
-        canvas.box(
-            x, y, 22, 13, radius=6, **{k: v for k, v in STATES[state].items() if k != "colour"}
-        )
-        label = canvas.text(x + 28, y + 6.5, words, size=9.5, colour="soft", ha="left")
-        x = canvas.extent(label).x1 + 22
     return canvas
 
 
