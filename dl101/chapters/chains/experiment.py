@@ -28,6 +28,7 @@ from dl101.training import tunes
 from dl101.training.comparison import Comparison, Measurement
 
 N_PHRASES, N_TEST, N_HEARD, N_MADE = 300, 60, 8, 16
+N_STEPS = 300  # of each training
 SOURCE, TARGET = "flute", "violin"
 PLAYERS = {
     "written": None,
@@ -76,7 +77,7 @@ def train_notes(
     instrument: str | None, data: Mapping[str, np.ndarray], *, seed: int
 ) -> tunes.NoteModel:
     """Return a model of notes."""
-    return parts.note_model(tokens_for(instrument, data), seed=seed)
+    return parts.note_model(tokens_for(instrument, data), seed=seed, n_steps=N_STEPS)
 
 
 def score_notes(
@@ -129,7 +130,7 @@ def reels_in_frames(instrument: str, side: str, n: int, skip: int = 0) -> Tensor
 
 
 def load_codes(*, n_tracks: int, seed: int = 0, progress: bool = True) -> dict[str, Any]:
-    """Return frames by side, and a model of written notes that judges new tunes."""
+    """Return frames by side."""
     sides = {"train": n_tracks, "validation": N_TEST, "test": N_TEST}
     return {side: reels_in_frames(SOURCE, side, n) for side, n in sides.items()}
 
@@ -138,8 +139,9 @@ def train_codes(
     variant: Mapping[str, int], data: Mapping[str, Tensor], *, seed: int
 ) -> parts.CodeChain:
     """Return an auto-encoder with models of its codes."""
-    network = parts.train_codes(data["train"], seed=seed, **variant)
-    return parts.code_chain(network, data["train"], data["validation"], seed=seed)
+    network = parts.train_codes(data["train"], seed=seed, n_steps=N_STEPS, **variant)
+    sides = data["train"], data["validation"]
+    return parts.code_chain(network, *sides, seed=seed, n_steps=N_STEPS)
 
 
 @torch.no_grad()
@@ -269,7 +271,7 @@ def translation(seed: int) -> Comparison:
         n_items=lambda data: 2 * len(data["test"][0]),
         variants=TRANSLATIONS,
         train=lambda weight, data, *, seed: parts.train_translator(
-            data["train"], confusion=weight, seed=seed
+            data["train"], confusion=weight, seed=seed, n_steps=N_STEPS
         ),
         score=partial(score_translation, seed=seed),
         baselines={
@@ -287,5 +289,5 @@ def run(
     seed: int, n_tracks: int | None = None, *, done: Collection[str] = ()
 ) -> Iterator[Measurement]:
     """Measure the three chains with one seed."""
-    for chain in (translation, codes, notes):
+    for chain in (notes, codes, translation):
         yield from chain(seed).run(seed, n_tracks, done=done)
