@@ -65,6 +65,17 @@ def test_answers_without_learning() -> None:
     )
 
 
+def test_a_filter_is_smooth_keeps_silence_and_is_drawn_for_each_phrase() -> None:
+    frames = torch.full((400, parts.N_BINS, 2), 0.5)
+    frames[:, :, 1] = 0.0
+    moved = parts.varied(frames, 8.0, torch.Generator().manual_seed(0)) - frames
+    assert torch.equal(moved[:, :, 1], torch.zeros_like(moved[:, :, 1]))
+    assert moved[:, :, 0].diff(dim=1).abs().max() * parts.RANGE_DB < 15
+    # six independent cosines of 8 dB, whose squares are 1 at the lowest bin
+    assert float(moved[:, 0, 0].std()) * parts.RANGE_DB == pytest.approx(8 * 6**0.5, rel=0.1)
+    assert torch.equal(parts.varied(frames, 0.0, torch.Generator()), frames)
+
+
 def test_a_probe_hears_a_difference_and_only_then() -> None:
     rng = np.random.default_rng(0)
     same = [rng.standard_normal((400, 3)) for _ in range(4)]

@@ -9,7 +9,8 @@ seed, which draws initial weights, the order of training and what is sampled.
 - ``codes``: an auto-encoder with codes at two clocks, or at one with as many bits a second, and
   models of the codes.
 - ``translation``: one encoder and a decoder for each of two instruments, with and without a
-  classifier that should be confused; beside answers that learn nothing.
+  classifier that should be confused and a filter drawn at random before the encoder; beside answers
+  that learn nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +41,12 @@ CODES: Mapping[str, Mapping[str, int]] = {
     "two clocks": {"coarse_stride": 8, "fine_stride": 2, "n_codes": 128},
     "one clock": {"coarse_stride": 2, "fine_stride": 0, "n_codes": 432},
 }
-TRANSLATIONS = {"plain": 0.0, "confused": 0.3}
+TRANSLATIONS: Mapping[str, Mapping[str, float]] = {
+    "plain": {"confusion": 0.0, "vary_db": 0.0},
+    "confused": {"confusion": 0.5, "vary_db": 0.0},
+    "varied": {"confusion": 0.0, "vary_db": 8.0},
+    "confused, varied": {"confusion": 0.5, "vary_db": 8.0},
+}
 
 
 def rate_of(n_steps: int) -> float:
@@ -243,7 +249,7 @@ def _concatenated(data: Domains, domain: int) -> Tensor:
 
 
 def score_translation(
-    network: Translator, weight: float, data: Domains, *, seed: int
+    network: Translator, variant: Mapping[str, float], data: Domains, *, seed: int
 ) -> dict[str, float]:
     """Return the scores of both directions, and what latents tell of the instrument."""
     with torch.no_grad():
@@ -270,8 +276,8 @@ def translation(seed: int) -> Comparison:
         load=load_domains,
         n_items=lambda data: 2 * len(data["test"][0]),
         variants=TRANSLATIONS,
-        train=lambda weight, data, *, seed: parts.train_translator(
-            data["train"], confusion=weight, seed=seed, n_steps=N_STEPS
+        train=lambda variant, data, *, seed: parts.train_translator(
+            data["train"], seed=seed, n_steps=N_STEPS, **variant
         ),
         score=partial(score_translation, seed=seed),
         baselines={
@@ -280,7 +286,7 @@ def translation(seed: int) -> Comparison:
             "concatenation": lambda data: score({d: _concatenated(data, d) for d in (0, 1)}, data),
             "played": lambda data: score(dict(enumerate(data["test"])), data),
         },
-        describe=lambda weight: {"confusion": weight},
+        describe=dict,
         prefix="translation, ",
     )
 

@@ -299,8 +299,24 @@ def code_chain(
 # ---- one instrument to another -------------------------------------------------------------------
 
 
+def varied(frames: Tensor, size_db: float, generator: torch.Generator) -> Tensor:
+    """Return frames behind a smooth filter that is drawn for each phrase; silence stays silent.
+
+    The filter is a sum of six cosines over the root of frequency, each of about ``size_db``.
+    """
+    bins = torch.linspace(0, 1, frames.shape[1]).sqrt()
+    cosines = torch.cos(torch.pi * torch.arange(1, 7)[:, None] * bins)
+    weights = size_db / RANGE_DB * torch.randn(len(frames), 6, generator=generator)
+    return (frames + (weights @ cosines)[:, :, None]) * (frames > 0)
+
+
 def train_translator(
-    domains: Sequence[Tensor], *, confusion: float = 0.3, seed: int = 0, n_steps: int = 200
+    domains: Sequence[Tensor],
+    *,
+    confusion: float = 0.5,
+    vary_db: float = 8.0,
+    seed: int = 0,
+    n_steps: int = 300,
 ) -> Translator:
     """Return one encoder and a decoder for each domain, trained without any pair.
 
@@ -309,26 +325,35 @@ def train_translator(
     domains
         Frames of each kind of sound, (phrase, bin, frame).
     confusion
-        Weight of the reversed gradient; with 0 the classifier learns, and the encoder does not
-        hear of it.
+        Weight of the reversed gradient, reached halfway; with 0 the classifier learns, and the
+        encoder does not hear of it.
+    vary_db
+        How far the encoder's input is filtered at random (see :func:`varied`); what has to come
+        back is the phrase as it was.
     """
     torch.manual_seed(seed)
-    network = Translator(N_BINS, len(domains), channels=64)
+    network = Translator(N_BINS, len(domains), channels=64, dim=8)
     orders = [
         _crops(len(each), n_steps, seed + 100 * i, BATCH // len(domains))
         for i, each in enumerate(domains)
     ]
+    chance = torch.Generator().manual_seed(seed)
+    # rivals oscillate less with a short memory of gradients
+    optimiser = torch.optim.Adam(network.parameters(), RATE, betas=(0.5, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=n_steps)
 
-    def loss(batch: tuple) -> Tensor:
+    def loss(batch: tuple[int, tuple]) -> Tensor:
+        weight = confusion * min(1.0, 2 * batch[0] / n_steps)
         total = torch.zeros(())
-        for domain, (chosen, start) in enumerate(batch):
+        for domain, (chosen, start) in enumerate(batch[1]):
             x = domains[domain][chosen, :, start : start + CROP]
-            latents = network.encode(x)
+            latents = network.encode(varied(x, vary_db, chance))
             total = total + 100 * F.mse_loss(network.decoders[domain](latents), x)
-            total = total + network.confusion(latents, domain, confusion)
+            total = total + network.confusion(latents, domain, weight)
         return total
 
-    _fit(network, loss, list(zip(*orders, strict=True)), RATE)
+    batches = list(enumerate(zip(*orders, strict=True)))
+    minimise(network, loss, lambda: batches, optimiser, epochs=1, schedule=schedule)
     return network
 
 
