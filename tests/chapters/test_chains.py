@@ -92,7 +92,6 @@ def test_the_experiment_runs_from_end_to_end(monkeypatch: pytest.MonkeyPatch) ->
     found = {each.variant: each for each in experiment.run(0, 24)}
     assert found["codes, two clocks"].metrics["bits_s_coarse"] == pytest.approx(37.68, abs=0.01)
     assert found["codes, two clocks"].metrics["bits_s_fine"] == pytest.approx(150.73, abs=0.01)
-    assert found["codes, one clock"].metrics["bits_s_coarse"] == pytest.approx(188.4, abs=0.2)
     assert found["translation, played"].metrics["db"] == 0
     assert found["translation, copy"].metrics["taken"] < 0.5
     for each in found.values():
