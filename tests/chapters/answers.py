@@ -28,6 +28,7 @@ from dl101.nn import (
     blocks,
     code_patterns,
     flow,
+    frames,
     losses,
     metric_learning,
     pooling,
@@ -2133,4 +2134,47 @@ WRONG |= {
     "looking_inside.3": {
         "the value at": lambda *case: 1.1 * tiles_of_matrices(*case),
     },
+}
+
+
+def grid_by_sorting(onsets_s, pitches, sure, step_s, length):
+    """Let surer notes come later, so that they stay."""
+    tokens = np.full(length + 2, -1)  # a place before the phrase, and one after it
+    order = np.argsort(sure)
+    places = np.clip(np.rint(onsets_s[order] / step_s).astype(int), -1, length)
+    tokens[places + 1] = pitches[order]
+    return tokens[1:-1]
+
+
+def cost_of_one_second(sample_rate, hop_samples, strides, sizes):
+    """Count codes in units of samples."""
+    apart = hop_samples * np.asarray(strides)
+    levels = sample_rate / apart * np.log2(np.asarray(sizes, dtype=float))
+    return levels, levels.sum()
+
+
+def gradients_of_torch(x, label, a, d, c, weight):
+    """Let torch reverse the gradient."""
+    x, label = torch.tensor(x), torch.tensor(label)
+    a, d, c = (torch.tensor(value, dtype=x.dtype, requires_grad=True) for value in (a, d, c))
+    z = a * x
+    made = torch.mean((d * z - x) ** 2)
+    told = frames.reverse_gradient(z, weight)
+    loss = made + torch.nn.functional.binary_cross_entropy_with_logits(c * told, label)
+    loss.backward()
+    return tuple(float(value.grad) for value in (a, d, c))
+
+
+RIGHT |= {
+    "chains.1": (grid_by_sorting,),
+    "chains.2": (cost_of_one_second,),
+    "chains.3": (gradients_of_torch,),
+}
+
+WRONG |= {
+    "chains.1": {"should hold": lambda *case: grid_by_sorting(*case) + 100},
+    "chains.2": {
+        "part 1": lambda *case: (cost_of_one_second(*case)[0], 1.0),
+    },
+    "chains.3": {"the gradient at": lambda *case: (*gradients_of_torch(*case)[:2], 100.0)},
 }

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dl101.chapters.recurrence import tunes
-from dl101.chapters.recurrence.tunes import HELD, LENGTH, N_TOKENS
 from dl101.data.embedded.renderer import SAMPLE_RATE
+from dl101.training import tunes
+from dl101.training.tunes import HELD, LENGTH, N_TOKENS
 
 
 def test_tokens_are_what_begins_on_eighth_notes() -> None:

@@ -1,0 +1,1 @@
+"""The chapter on chains of parts: codes, notes in between, and translation."""
