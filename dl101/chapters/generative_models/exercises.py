@@ -72,6 +72,9 @@ COUPLING = Function(
         "shifts then, so going back undoes the shift first.": (
             _coupled(back=lambda y, shift, log_scale: y * np.exp(-log_scale) - shift)
         ),
+        "You divide by the logarithm of the scale; the scale is its exponential.": (
+            _coupled(back=lambda y, shift, log_scale: (y - shift) / log_scale)
+        ),
         "The shift is not taken away.": (
             _coupled(back=lambda y, shift, log_scale: y * np.exp(-log_scale))
         ),
@@ -86,6 +89,9 @@ COUPLING = Function(
         "The first number is left out. It stays as it is, but it is noise with a density, too.": (
             _coupled(first=0.0)
         ),
+        "The first number is left out, with its constant. It stays as it is, but it is noise with "
+        "a density, too.": _coupled(first=0.0, constant=0.5 * LOG_2_PI),
+        "You return the density; asked is its logarithm.": _coupled(over=np.exp),
         "You return one number for all rows, their mean; each row has a log-density of its own.": (
             _coupled(over=lambda rows: np.full_like(rows, rows.mean()))
         ),
@@ -225,6 +231,14 @@ TEMPERED = Function(
         "is one over the temperature.": _tempered(power=lambda t: t),
         "You divide the density by the temperature, and then normalise: that changes nothing. The "
         "temperature divides the *logarithm*, which makes a power.": _tempered(power=lambda t: 1.0),
+        "You multiply by the size of a cell. The integral is the sum times that size, and you "
+        "divide by it.": _tempered(norm=lambda d, cell: d.sum() / cell),
+        "You divide by the mean: the size of a cell is missing from the integral, and the number "
+        "of cells has no place in it.": _tempered(norm=lambda d, cell: d.mean()),
+        "You integrate by trapezoids, from the first value to the last. Here each value stands for "
+        "a whole cell: the integral is the sum times the size of a cell.": (
+            _tempered(norm=lambda d, cell: (d.sum() - (d[0] + d[-1]) / 2) * cell)
+        ),
         "The highest value is 1, not the integral.": _tempered(norm=lambda d, cell: d.max()),
         "The power is one minus the temperature's logarithm or the like: it has to be 1 at a "
         "temperature of 1 and one half at 2.": _tempered(power=lambda t: 1 - np.log(t)),
