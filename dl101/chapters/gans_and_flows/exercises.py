@@ -52,7 +52,15 @@ MOVES = Function(
         "You take the differences of phases as they are. Where a phase passes half a turn it jumps "
         "by a whole one: unwrap it first.": _moves(unwrap=False),
         "You unwrap along the bins. Neighbouring bins are no moments: go along the frames.": (
-            _moves(axis=0)
+            _moves(axis=0),
+            lambda phase: np.diff(np.unwrap(phase, axis=0), axis=1, prepend=0) / np.pi,
+        ),
+        "You compare bins with bins. Compare each frame with the frame before: axis 1.": (
+            lambda phase: np.diff(np.unwrap(phase, axis=1), axis=0, prepend=0) / np.pi,
+            lambda phase: np.diff(np.unwrap(phase, axis=0), axis=0, prepend=0) / np.pi,
+        ),
+        "Your first frame is still in radians: divide it by pi, too.": lambda phase: np.concatenate(
+            [phase[:, :1], np.diff(np.unwrap(phase, axis=1), axis=1) / np.pi], axis=1
         ),
         "This is in radians a frame; asked are half turns, so divide by pi.": _moves(unit=1.0),
         "This is in whole turns a frame; asked are half turns, from -1 to 1.": (
@@ -145,7 +153,10 @@ DENSITY = Function(
             _density(volume=lambda s: float(s.mean()))
         ),
         "You go the way that makes sounds (minus the shift, divided by the scale). Here the sound "
-        "is given: multiply, then shift.": _density(moved=lambda x, s, t: (x - t) * np.exp(-s)),
+        "is given: multiply, then shift.": (
+            _density(moved=lambda x, s, t: (x - t) * np.exp(-s)),
+            _density(moved=lambda x, s, t: (x - t) * np.exp(-s), volume=lambda s: -float(s.sum())),
+        ),
         "You shift first and scale then; the layer scales first.": (
             _density(moved=lambda x, s, t: (x + t) * np.exp(s))
         ),
@@ -162,7 +173,14 @@ DENSITY = Function(
             -_density()(x, look)
         ),
         "This is a mean over the numbers; the density of the whole sound is asked.": (
-            _density(over=lambda x: float(x.size))
+            _density(over=lambda x: float(x.size)),
+            lambda x, look: (_density()(x, look) - _volume(x, look)) / x.size + _volume(x, look),
+        ),
+        "This is in bits: leave the logarithms natural.": lambda x, look: (
+            _density()(x, look) / np.log(2)
+        ),
+        "You split into every other channel. The first half is the channels before the middle.": (
+            lambda x, look: _density()(np.concatenate([x[::2], x[1::2]]), look)
         ),
         "The halves have changed places: the *first* is looked at and kept.": (
             _density(exchanged=True)
@@ -180,6 +198,10 @@ def _squares(x: NDArray, look: Look) -> float:
     n = len(x) // 2
     log_scale, shift = look(x[:n])
     return float(np.sum(x[:n] ** 2) + np.sum((x[n:] * np.exp(log_scale) + shift) ** 2))
+
+
+def _volume(x: NDArray, look: Look) -> float:
+    return float(look(x[: len(x) // 2])[0].sum())
 
 
 # ---- 3: a phase shuffle --------------------------------------------------------------------------
@@ -201,6 +223,13 @@ def _shuffle(mode: str = "reflect", *, sign: int = 1, axis: int = 1) -> Shuffle:
         return np.take(padded, range(start, start + n), axis=axis)
 
     return answer
+
+
+def _repeated(x: NDArray, shift: int) -> NDArray:
+    n = abs(shift)
+    if shift > 0:
+        return np.concatenate([x[:, 1 : n + 1], x[:, :-n]], axis=1)
+    return np.concatenate([x[:, n:], x[:, -n - 1 : -1]], axis=1) if n else x
 
 
 def _activations() -> list[tuple]:
@@ -238,6 +267,9 @@ SHUFFLE = Function(
             _shuffle(sign=-1)
         ),
         "You move channels, not moments: time is the last axis.": _shuffle(axis=0),
+        "You fill the gap with its neighbours in their own order. A mirror turns them round.": (
+            _repeated
+        ),
         "Nothing moves.": lambda x, shift: x,
         "You cut the signal off and don't fill it up again: keep its length.": lambda x, shift: (
             x[:, : x.shape[1] - shift] if shift > 0 else x[:, -shift:]
