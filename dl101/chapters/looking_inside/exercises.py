@@ -29,6 +29,13 @@ def _sensitivity(
     return answer
 
 
+def _sizes_first(
+    x: NDArray, first: NDArray, bias: NDArray, last: NDArray, unit: int
+) -> NDArray[np.float64]:
+    """Return sums of sizes in place of the size of a sum."""
+    return (np.abs(last[unit]) * (first @ x + bias > 0)) @ np.abs(first)
+
+
 def _networks() -> list[tuple]:
     rng = np.random.default_rng([20, 1])
     cases: list[tuple] = []
@@ -85,6 +92,8 @@ SENSITIVITY = Function(
         "This is the slope with its sign. Saliency is its size.": (
             _sensitivity(finish=lambda slope, x: slope)
         ),
+        "You took the size of each weight before you added up. Ways through the network may "
+        "cancel: the size comes last.": _sizes_first,
         "You multiplied by the input. That is another method, gradient times input.": (
             _sensitivity(finish=lambda slope, x: np.abs(slope * x)),
             _sensitivity(finish=lambda slope, x: slope * x),
@@ -111,12 +120,13 @@ def _integrated(
     begin: Callable[[NDArray, NDArray], NDArray] = lambda x, r: r,
     mean: bool = True,
     n_points: Callable[[int], int] = lambda n: n,
+    finish: Callable[[NDArray], NDArray] = lambda found: found,
 ) -> Callable[..., NDArray]:
     def answer(slope: Callable, x: NDArray, reference: NDArray, n_steps: int) -> NDArray:
         start, n = begin(x, reference), n_points(n_steps)
         slopes = [slope(start + place(step, n_steps) * (x - start)) for step in range(n)]
         total = np.sum(slopes, axis=0) / (n if mean else 1)
-        return total * factor(x, reference)
+        return finish(total * factor(x, reference))
 
     return answer
 
@@ -178,7 +188,13 @@ INTEGRATED = Function(
         "are steps and one: the two ends count too much.": _integrated(
             place=lambda step, n: step / n, n_points=lambda n: n + 1
         ),
+        "Your points are spread from the reference to the input with both ends, as linspace does. "
+        "Take one in the middle of each step.": _integrated(
+            place=lambda step, n: step / max(n - 1, 1)
+        ),
         "You add the slopes up; they must be averaged.": _integrated(mean=False),
+        "You took sizes. Here a cell may also speak against, and only with the signs does the map "
+        "add up.": _integrated(finish=np.abs),
     },
     differs=lambda got, right, slope, x, reference, n_steps: (
         f"With x = {x.round(2)}, the reference {reference.round(2)} and {n_steps} steps, the map "
@@ -267,6 +283,9 @@ TILES = Function(
         ),
         "Your tiles are one cell too long: tile i ends before cell i * step + size.": _tiles(
             last=lambda begin, size, n: begin + size + 1
+        ),
+        "Your tiles lie side by side: tile i begins at i * step, not at i * size.": (
+            lambda falls, n_cells, size, step: _tiles()(falls, n_cells, size, size)
         ),
         "Where no tile lies, nothing was asked: such a cell gets 0.": _carried_on,
     },
