@@ -41,6 +41,11 @@ def _mu_law(
     return answer
 
 
+def _in_eight_bits(x: NDArray) -> Pair:
+    codes = _mu_law()(x)[0].astype(np.uint8)
+    return codes, _stretch(2 * codes / 255 - 1, 255.0)
+
+
 def _waves() -> list[tuple[NDArray]]:
     rng = np.random.default_rng([19, 1])
     return [
@@ -104,6 +109,18 @@ MU_LAW = Function(
         "You take the codes there for codes of 256 steps on the way back: divide by 255.": (
             _mu_law(from_codes=lambda c, mu: 2 * c / 256 - 1)
         ),
+        "From code 0 to code 255 there are 255 steps, not 256: scale by 255, then round.": (
+            _mu_law(to_codes=lambda y, mu: np.minimum(np.floor((y + 1) / 2 * 256), 255))
+        ),
+        "You divide by ln(mu), not by ln(1 + mu): full scale should become 1.": (
+            _mu_law(squeeze=lambda x, mu: np.sign(x) * np.log(1 + mu * np.abs(x)) / np.log(mu))
+        ),
+        "You return x as it was. The second result is what the codes stand for: decode them.": (
+            lambda x: (_mu_law()(x)[0], x)
+        ),
+        "2 * code overflows: 8 bits hold no number above 255. Make the codes int64 or floats.": (
+            _in_eight_bits
+        ),
         "The two results are in the other order: the codes come first.": _mu_law(swapped=True),
     },
     differs="For one sound of hidden cases, {at} of (codes, samples) should be {right:.4f}; yours "
@@ -129,6 +146,14 @@ def _matrix(distances: set[int], n: int) -> NDArray[np.bool_]:
 
 def _depends(dilations: Sequence[int], n: int) -> NDArray[np.bool_]:
     return _matrix({d + 1 for d in _sums(dilations)}, n)
+
+
+def _ways(dilations: Sequence[int], n: int) -> NDArray[np.float64]:
+    """Return the number of ways through the layers, not whether there is one."""
+    ways = np.eye(n, k=-1)
+    for d in dilations:
+        ways = ways + np.eye(n, k=-d) @ ways
+    return ways
 
 
 DEPENDS = Function(
@@ -164,6 +189,13 @@ DEPENDS = Function(
         "You let every way take all steps. Each layer has two taps: now, and d earlier.": (
             lambda dilations, n: _matrix({sum(dilations) + 1}, n)
         ),
+        "You cut the diagonal out instead of moving the input: your reach is one too short.": (
+            lambda dilations, n: _matrix(_sums(dilations) - {0}, n)
+        ),
+        "You move the input of every layer; only that of the first is moved.": (
+            lambda dilations, n: _matrix({d + len(dilations) for d in _sums(dilations)}, n)
+        ),
+        "You count the ways from s to t. Asked is whether there is one: compare with 0.": _ways,
         "Your layers look ahead as well as back.": lambda dilations, n: (
             _depends(dilations, n) | _depends(dilations, n).T
         ),
@@ -241,6 +273,9 @@ TEMPERATURE = Function(
         "u.": _drawn(choose=lambda p, u: _first_above(p, u) - 1),
         "Your code is one too high: it is the first for which the sum, itself included, is above "
         "u.": _drawn(choose=lambda p, u: _first_above(p, u) + 1),
+        "Your running sum leaves out the code's own probability: it is included.": (
+            _drawn(choose=lambda p, u: int(np.argmax(np.cumsum(p) - p > u)))
+        ),
         "The probabilities are right, but your code is drawn at temperature 1.": (
             _drawn(plain_choice=True)
         ),
