@@ -85,7 +85,7 @@ def test_a_probe_hears_a_difference_and_only_then() -> None:
 
 
 def test_the_experiment_runs_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = {"N_TEST": 8, "N_HEARD": 1, "N_MADE": 2, "N_STEPS": 10}
+    small = {"N_TEST": 8, "N_HEARD": 1, "N_MADE": 2, "N_STEPS": 20}
     for name, value in small.items():
         monkeypatch.setattr(experiment, name, value)
     monkeypatch.setattr(experiment, "PLAYERS", {"written": None, "heard, flute": "flute"})
