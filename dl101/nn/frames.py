@@ -61,7 +61,7 @@ class TwoClocks(NamedTuple):
 
 
 class TwoClockVQ(nn.Module):
-    """An auto-encoder with codes at two clock rates, after VQ-VAE-2 [1]_.
+    """An auto-encoder with codes at two clock rates, after VQ-VAE-2 [1]_ and Jukebox [2]_.
 
     Parameters
     ----------

@@ -162,7 +162,7 @@ class AffineCoupling(nn.Module):
 
 
 class SoundFlow(nn.Module):
-    """Steps of an invertible 1x1 convolution and an affine coupling, on squeezed audio [3]_.
+    """Steps of an invertible 1x1 convolution and an affine coupling, on squeezed audio [3]_ [4]_.
 
     Parameters
     ----------
