@@ -223,7 +223,7 @@ def train_prior(
 ) -> CodePrior:
     """Return a model of codes (phrase, step), told those of a slower level if there are.
 
-    Of the states after each tenth of the steps, that in which ``held_out`` codes cost least is kept.
+    Of the states after each tenth of the steps, that where ``held_out`` codes cost least is kept.
     """
     torch.manual_seed(seed)
     prior = CodePrior(n_codes, 0 if told is None else n_codes)
