@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from dl101.errors import DataError
+from dl101.evaluation import tagging
 
 
 def ranks(values: ArrayLike) -> NDArray[np.float64]:
@@ -38,18 +39,17 @@ def area(importance: ArrayLike, truth: ArrayLike) -> float:
     0.5 for a map that knows nothing, 1 where all cells of the truth come first.
     """
     inside = np.asarray(truth, dtype=bool).ravel()
-    order = ranks(importance)
-    if order.size != inside.size:
+    values = np.asarray(importance, dtype=np.float64).ravel()
+    if values.size != inside.size:
         raise _unlike(importance, truth)
-    n, m = int(inside.sum()), int((~inside).sum())
-    if n == 0 or m == 0:
+    if inside.all() or not inside.any():
         raise DataError(
             "attribution: truth",
-            got="all cells" if m == 0 else "no cell",
+            got="all cells" if inside.all() else "no cell",
             expected="some cells, not all",
             hint="look at the part of the input that holds both",
         )
-    return float((order[inside].sum() - n * (n + 1) / 2) / (n * m))
+    return tagging.roc_auc(inside, values)
 
 
 def share_inside(importance: ArrayLike, truth: ArrayLike) -> float:

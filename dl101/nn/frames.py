@@ -33,11 +33,6 @@ def _units(channels: int, *dilations: int) -> list[nn.Module]:
     return [ResidualUnit(channels, kernel=3, dilation=d) for d in dilations]
 
 
-class _Elu(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return F.elu(x)
-
-
 # ---- two clocks ----------------------------------------------------------------------------------
 
 
@@ -109,7 +104,7 @@ class TwoClockVQ(nn.Module):
         self.down_coarse = nn.Sequential(
             *([Down(channels, channels, between)] if between > 1 else []),
             *_units(channels, 1),
-            _Elu(),
+            nn.ELU(),
             nn.Conv1d(channels, dim, 1),
         )
         self.coarse = VectorQuantizer(dim, n_codes)
@@ -126,7 +121,7 @@ class TwoClockVQ(nn.Module):
             *_units(channels, 1, 2),
             *([Up(channels, channels, first)] if first > 1 else []),
             *_units(channels, 1, 2),
-            _Elu(),
+            nn.ELU(),
             nn.Conv1d(channels, n_bins, 1),
         )
         start_at_one_level(self)
@@ -268,14 +263,14 @@ class Translator(nn.Module):
         self.encoder = nn.Sequential(
             nn.Conv1d(n_bins, channels, 1),
             *_units(channels, 1, 2),
-            _Elu(),
+            nn.ELU(),
             nn.Conv1d(channels, dim, 1),
         )
         self.decoders = nn.ModuleList(
             nn.Sequential(
                 nn.Conv1d(dim, channels, 1),
                 *_units(channels, 1, 2, 4),
-                _Elu(),
+                nn.ELU(),
                 nn.Conv1d(channels, n_bins, 1),
             )
             for _ in range(n_domains)
@@ -283,7 +278,7 @@ class Translator(nn.Module):
         self.classifier = nn.Sequential(
             nn.Conv1d(dim, channels, 1),
             *_units(channels, 1),
-            _Elu(),
+            nn.ELU(),
             nn.Conv1d(channels, n_domains, 1),
         )
         start_at_one_level(self)

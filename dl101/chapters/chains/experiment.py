@@ -169,12 +169,12 @@ def score_codes(
         alone = network.decode(again.coarse)
         found["db_coarse"] = parts.distance_db(alone, test)
         found["f1_coarse"] = parts.kept_notes(written, alone[:N_HEARD])
+    heard_before = [parts.codes_of(network, data[side]) for side in ("train", "validation")]
     for name, (prior, codes, told) in levels.items():
         rate = rate_of(codes.shape[1])
         found[f"bits_s_{name}"] = rate * float(np.log2(network.n_codes))
         found[f"prior_{name}"] = rate * float(parts.code_bits(prior, codes, told).mean())
-        known = [parts.codes_of(network, data[side]) for side in ("train", "validation")]
-        known = [level[name == "fine"].numpy() for level in known]
+        known = (side[name == "fine"].numpy() for side in heard_before)
         pairs = parts.NGram(network.n_codes, (1,)).fit(*known)
         found[f"bigram_{name}"] = rate * float(pairs.bits(codes.numpy()).mean())
     return found
