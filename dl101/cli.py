@@ -104,6 +104,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="change keys of the configuration",
     )
+    train.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="WEIGHTS",
+        help="begin with the weights of this file (as --weights writes them), not with random ones",
+    )
     train.add_argument("--run-dir", type=Path, help="where checkpoints go (default: temporary)")
     train.add_argument("--resume", action="store_true", help="go on from RUN_DIR's last epoch")
     train.add_argument("--results", type=Path, help="add the result to this JSON file")
@@ -363,7 +370,12 @@ def _train(options: argparse.Namespace) -> None:
     for path in (options.weights, options.run_dir and options.run_dir / "run.json"):
         if path:
             check_writable(path)
-    module.build(settings)  # a model that cannot be built is found before the data are prepared
+    # a model that cannot be built, or weights of another, are found before the data are prepared
+    untrained = module.build(settings)
+    if options.start:
+        from dl101.training.checkpoints import load_weights
+
+        load_weights(untrained, options.start)
     tracks = module.load_tracks(settings, accept_restricted=options.accept_restricted)
     with tempfile.TemporaryDirectory(prefix="dl101-") as temporary:
         trained = protocol.run(
@@ -373,6 +385,7 @@ def _train(options: argparse.Namespace) -> None:
             seed=options.seed,
             resume=options.resume,
             tracks=tracks,
+            start=options.start,
         )
     if trained.system.global_rank > 0:
         return  # of several processes, the first reports
@@ -387,8 +400,11 @@ def _train(options: argparse.Namespace) -> None:
     words += ["--config", str(options.config)] if options.config else []
     words += ["--scale", options.scale, "--seed", str(options.seed)]
     words += ["--set", *options.set] if options.set else []
-    for option in ("results", "weights"):
-        given = getattr(options, option)
+    for option, given in (
+        ("from", options.start),
+        ("results", options.results),
+        ("weights", options.weights),
+    ):
         words += [f"--{option}", str(given)] if given else []
     made = protocol.records(
         options.system,
@@ -397,6 +413,7 @@ def _train(options: argparse.Namespace) -> None:
         module.baselines(settings, tracks) if options.results else {},
         seed=options.seed,
         command=shlex.join(words),
+        start=options.start,
     )
     if options.weights:
         from dl101.training import shipped

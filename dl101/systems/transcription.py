@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dl101 import config
-from dl101.config import Count, KeysOf, Positive, Probability, Seed, Settings, YamlFile
+from dl101.config import Count, KeysOf, Positive, Probability, Range, Seed, Settings, YamlFile
 from dl101.data import audiofile
 from dl101.data.source import DataConfig
 from dl101.errors import DataError
@@ -61,6 +61,8 @@ class TranscriptionConfig(Settings):
         How much more a bin counts that is to be lit: pitches, onsets.
     mix_share
         Share of training patches to which another one of the batch is added.
+    transpose_bins
+        Largest number of bins by which a training patch is moved up or down.
     """
 
     model: Annotated[str, YamlFile(CONFIGS / "transcription")] = "conv2d"
@@ -71,6 +73,7 @@ class TranscriptionConfig(Settings):
     positive_weight: Positive = 2.0
     onset_weight: Positive = 4.0
     mix_share: Probability = 0.4
+    transpose_bins: Annotated[int, Range(at_least=0, at_most=1000)] = 0
     augmentation: AugmentationConfig | None = None
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
@@ -78,7 +81,8 @@ class TranscriptionConfig(Settings):
     def variant(self) -> str:
         """Return the name of the run in tables: what it was trained on, and how."""
         varied = "" if self.augmentation is None else ", varied"
-        return f"{self.model}, {len(self.also) + 1} corpora{varied}"
+        rings = self.augmentation is not None and self.augmentation.tail_share
+        return f"{self.model}, {len(self.also) + 1} corpora{varied}{', ringing' if rings else ''}"
 
 
 Config = TranscriptionConfig
@@ -151,6 +155,8 @@ class TranscriptionSystem(fit.System):
         """Return the loss of inputs that are mixed and varied as the configuration says."""
         # of the seed and the step alone, so that a resumed run draws what it would have drawn
         rng = np.random.default_rng([torch.initial_seed(), self.global_step])
+        if self.settings.transpose_bins:
+            batch = transcription_data.transpose(batch, self.settings.transpose_bins, rng)
         batch = transcription_data.mix(batch, self.settings.mix_share, rng)
         if self.settings.augmentation is not None:
             varied = pitch_tracks.augment(

@@ -111,6 +111,29 @@ def mix(batch: Mapping[str, Tensor], share: float, rng: np.random.Generator) -> 
     }
 
 
+def transpose(
+    batch: Mapping[str, Tensor], largest_bins: int, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Return inputs and targets moved along the pitch axis, each item by bins of its own.
+
+    All harmonics of an HCQT move alike. What comes in at an edge is silent.
+    """
+    bins = rng.integers(-largest_bins, largest_bins + 1, len(batch["input"]))
+
+    def moved(values: Tensor) -> Tensor:  # (..., bin, frame)
+        shifted = torch.zeros_like(values)
+        n_bins = values.shape[-2]
+        for item, by in enumerate(bins.tolist()):
+            kept = slice(max(by, 0), n_bins + min(by, 0))
+            taken = slice(max(-by, 0), n_bins - max(by, 0))
+            shifted[item, ..., kept, :] = values[item, ..., taken, :]
+        return shifted
+
+    target = batch["target"]
+    parts = moved(target.unflatten(-2, (2, -1))).flatten(-3, -2)  # pitches, then onsets
+    return {**batch, "input": moved(batch["input"]), "target": parts}
+
+
 def _annotated(
     files: export.CorpusFiles, data: DataConfig, feature: HcqtConfig, progress: bool
 ) -> list[NoteTrack]:

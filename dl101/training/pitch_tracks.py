@@ -90,6 +90,10 @@ class AugmentationConfig(Settings):
     tilt_db, bumps_db
         Standard deviations of what is drawn to change the colour, as microphones and rooms do: a
         slope in dB an octave, and the heights in dB of three bumps, an octave or so wide.
+    tail_share, tail_db, tail_fall_db
+        Share of patches whose sounds ring on after their end, as under a piano's pedal or in a
+        hall; how much softer the ringing is than the sound was, and by how many dB a frame it
+        falls.
     """
 
     level_db: Annotated[tuple[Decibels, Decibels], Ascending()] = (-38.0, 6.0)
@@ -99,6 +103,9 @@ class AugmentationConfig(Settings):
     expansion_share: Probability = 0.35
     tilt_db: Annotated[float, Range(at_least=0, at_most=20)] = 0.0
     bumps_db: Annotated[float, Range(at_least=0, at_most=40)] = 0.0
+    tail_share: Probability = 0.0
+    tail_db: Annotated[tuple[Decibels, Decibels], Ascending()] = (3.0, 25.0)
+    tail_fall_db: Annotated[tuple[Decibels, Decibels], Ascending()] = (0.1, 1.2)
 
 
 def augment(
@@ -137,6 +144,12 @@ def augment(
     expanded = rng.random(n) < config.expansion_share
     power = column(1 + expanded * rng.uniform(0, config.expansion - 1, n))
     gain = column(db_to_amplitude(rng.uniform(*config.level_db, n)))
+    if config.tail_share:
+        softer_db = np.where(
+            rng.random(n) < config.tail_share, rng.uniform(*config.tail_db, n), np.inf
+        )
+        softer = column(db_to_amplitude(-softer_db))
+        x = torch.hypot(x, softer * _held(x, column(rng.uniform(*config.tail_fall_db, n))))
     noisy = rng.random(n) < config.noise_share
     noise = column(noisy * db_to_amplitude(rng.uniform(*config.noise_db, n)) / math.sqrt(2))
     peak = x.amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-9)
@@ -148,6 +161,13 @@ def augment(
     real, imaginary = torch.randn((2, *x.shape), generator=source, device=x.device, dtype=x.dtype)
     x = torch.hypot(x + noise * real, noise * imaginary)
     return torch.log1p(COMPRESSION * x) / math.log1p(COMPRESSION)
+
+
+def _held(magnitude: Tensor, fall_db: Tensor) -> Tensor:
+    """Return what each bin's loudest frame so far has fallen to, at so many dB a frame."""
+    fallen_db = fall_db * torch.arange(magnitude.shape[-1], device=magnitude.device)
+    level_db = 20 * torch.log10(magnitude.clamp_min(1e-10))
+    return 10 ** ((torch.cummax(level_db + fallen_db, dim=-1).values - fallen_db) / 20)
 
 
 def _colours(

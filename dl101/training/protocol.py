@@ -7,6 +7,7 @@ others, so a system that has them can be trained by ``dl101 train NAME``, record
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import math
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from dl101 import config, systems
 from dl101.data import source
 from dl101.errors import ConfigError, did_you_mean
 from dl101.evaluation import results
+from dl101.training.checkpoints import load_weights
 from dl101.training.fit import FitResult, System, fit
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -140,19 +142,32 @@ def train(
     run_dir: Path | str,
     *,
     seed: int = 0,
+    start: Path | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> FitResult:
-    """Train on the training side, watch the validation side, keep the best weights."""
+    """Train on the training side, watch the validation side, keep the best weights.
+
+    ``start`` is the file that the system's weights came from, if they are not random: the run
+    depends on it.
+    """
     return fit(
         system,
         module.batches(settings, tracks, seed=seed),
         run_dir,
         seed=seed,
-        description={"config": config.to_dict(settings), "data": source.version(settings.data)},
+        description={
+            "config": config.to_dict(settings),
+            "data": source.version(settings.data),
+            **_started_from(start),
+        },
         resume=resume,
         progress=progress,
     )
+
+
+def _started_from(start: Path | None) -> dict[str, str]:
+    return {} if start is None else {"from": hashlib.sha256(start.read_bytes()).hexdigest()}
 
 
 def run(
@@ -163,17 +178,31 @@ def run(
     seed: int = 0,
     resume: bool = False,
     tracks: Sides | None = None,
+    start: Path | None = None,
     accept_restricted: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Load, build, train, and score the test side."""
+    """Load, build, train, and score the test side.
+
+    Training begins with the weights of the file ``start``, or else with random ones.
+    """
     system = module.build(settings, seed=seed)  # what cannot be built is found before the data
+    if start is not None:
+        load_weights(system, start)
     if tracks is None:
         tracks = module.load_tracks(
             settings, accept_restricted=accept_restricted, progress=progress
         )
     fitted = train(
-        module, system, settings, tracks, run_dir, seed=seed, resume=resume, progress=progress
+        module,
+        system,
+        settings,
+        tracks,
+        run_dir,
+        seed=seed,
+        start=start,
+        resume=resume,
+        progress=progress,
     )
     return Run(system, fitted, module.evaluate(system, tracks))
 
@@ -186,9 +215,11 @@ def records(
     *,
     seed: int,
     command: str,
+    start: Path | None = None,
 ) -> list[results.Record]:
     """Return the record of a run and those of the baselines on the same data.
 
+    A run that began with the weights of a file, ``start``, names its SHA-256 beside its settings.
     A baseline depends on the scale, the data and the input alone, not on the seed.
     """
     whole = config.to_dict(settings)
@@ -213,7 +244,7 @@ def records(
         record(
             settings.variant,
             trained.evaluation,
-            config=whole,
+            config=whole | _started_from(start),
             seed=seed,
             wall_time_s=round(trained.fit.wall_time_s, 1),
             n_parameters=trained_parameters,

@@ -104,6 +104,40 @@ def test_the_colour_follows_the_frequency_and_not_the_channel():
     assert (made[:, 0, 1:] - made[:, 0, :-1]).abs().max() > 0.01
 
 
+def test_what_rings_on_falls_as_it_is_told():
+    """A sound of one frame, 6 dB softer from then on, loses 2 dB a frame; before it is silence."""
+    config = pitch_tracks.AugmentationConfig(
+        level_db=(0, 0), noise_share=0, expansion_share=0, tail_share=1, tail_db=(6, 6),
+        tail_fall_db=(2, 2),
+    )  # fmt: skip
+    magnitude = np.zeros((1, 1, 2, 6), dtype=np.float32)
+    magnitude[0, 0, 0, 2] = 0.5
+    made = pitch_tracks.augment(
+        torch.as_tensor(pitch_tracks.compress(magnitude)), config, np.random.default_rng(0)
+    )
+    found = np.expm1(made[0, 0].numpy() * np.log1p(10_000)) / 10_000
+    quiet_db = 6 + 2 * np.arange(1, 4)
+    np.testing.assert_allclose(found[0, 3:], 0.5 * 10 ** (-quiet_db / 20), rtol=1e-3)
+    np.testing.assert_allclose(found[0, :2], 0, atol=1e-6)
+    np.testing.assert_allclose(found[1], 0, atol=1e-6)
+
+
+def test_inputs_and_targets_are_transposed_alike():
+    place = torch.arange(1.0, 7).view(1, 1, 6, 1)
+    pitches, onsets = place.expand(8, 1, 6, 3), 10 * place.expand(8, 1, 6, 3)
+    batch = batch_of(place.expand(8, 2, 6, 3), torch.cat([pitches, onsets], dim=2))
+    moved = transcription_data.transpose(batch, 2, np.random.default_rng(0))
+    for item in moved["input"]:
+        torch.testing.assert_close(item[0], item[1])
+    torch.testing.assert_close(moved["target"][:, :, :6], moved["input"][:, :1])
+    torch.testing.assert_close(moved["target"][:, :, 6:], 10 * moved["input"][:, :1])
+    rows = {tuple(item[0, :, 0].tolist()) for item in moved["input"]}
+    shifts = {tuple(place[0, 0, :, 0].tolist())}
+    shifts |= {(0.0,) * k + tuple(float(i) for i in range(1, 7 - k)) for k in (1, 2)}
+    shifts |= {tuple(float(i) for i in range(1 + k, 7)) + (0.0,) * k for k in (1, 2)}
+    assert rows <= shifts and len(rows) >= 3
+
+
 def test_gradients_reach_every_parameter(settings, tracks):
     built = system.build(settings)
     batch = next(iter(system.batches(settings, tracks).train_dataloader()))
