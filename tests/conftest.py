@@ -23,6 +23,10 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = kept or tempfile.mkdtemp(prefix="dl101-tests-")
     os.environ["DL101_CACHE"] = folder
     os.environ["DL101_PROGRESS"] = "0"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # two workers that compile librosa's functions at once can spoil the cache that both use, so
+        # that whoever reads it crashes
+        os.environ["NUMBA_CACHE_DIR"] = os.path.join(folder, "numba")
     if not kept:
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 

@@ -62,6 +62,7 @@ def test_minutes_are_rendered(tmp_path):
         (["train", "multi_pitch", "--results", "FILE"], "as written by dl101"),
         (["train", "multi_pitch", "--weights", "FILE/w.safetensors"], "file to write"),
         (["train", "multi_pitch", "--weights", "."], "got a folder"),
+        (["train", "multi_pitch", "--from", "FILE"], "a complete safetensors file"),
         (["train", "multi_pitch", "--run-dir", "FILE"], "file to write"),
         (["experiment", "chroma", "--results", "FILE/r.json"], "file to write"),
         (["probe", "notes", "--results", "FILE/r.json"], "file to write"),

@@ -19,6 +19,7 @@ from dl101.targets import PitchAxis, checked_notes
 from dl101.units import midi_to_hz
 
 ONSET_TOLERANCE_S = 0.05
+HEARD, LEAST_SURE = 0.2, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,25 @@ class Notes:
 
     def __len__(self) -> int:
         return len(self.onsets_s)
+
+
+def relative(pitch: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return probabilities of pitches relative to how sure the network is of the recording.
+
+    A network is less sure of a recording that is unlike those it learned from, in all its notes
+    alike: one threshold, chosen on what it knows, would leave most of them out. Its sureness is the
+    median of each frame's highest probability, over the frames in which something is heard (0.2 or
+    more), and 0.5 at least, so that silence stays silent.
+
+    Parameters
+    ----------
+    pitch
+        (bins, frames) probabilities of a whole recording.
+    """
+    highest = pitch.max(axis=0)
+    heard = highest[highest >= HEARD]
+    sureness = max(float(np.median(heard)), LEAST_SURE) if heard.size else 1.0
+    return np.minimum(pitch / np.float32(sureness), 1)
 
 
 def decode(

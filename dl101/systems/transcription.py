@@ -242,10 +242,10 @@ def decode(
     threshold: float,
     onset_threshold: float,
 ) -> transcription.Notes:
-    """Return the notes of a track's probabilities."""
+    """Return the notes of the probabilities of a whole track."""
     feature = system.settings.feature
     return transcription.decode(
-        said[0],
+        transcription.relative(said[0]),
         said[1],
         system.axis,
         frame_s=feature.hop_samples / feature.sample_rate,

@@ -37,6 +37,18 @@ def test_a_perfect_network_gives_the_notes_back():
     assert found["note_f1"] > 0.97
 
 
+def test_a_network_that_is_unsure_of_a_whole_recording_is_heard_all_the_same():
+    pitch, onset, notes = drawn([0.2, 1.0, 2.0], [0.5, 0.5, 0.7], [60.0, 64.0, 67.0])
+    unsure = 0.45 * pitch + 0.01
+    assert scores(notes, unsure, onset)["note_recall"] == 0
+    assert scores(notes, transcription.relative(unsure), onset)["note_f1"] == 1
+    sure = 0.9 * pitch
+    np.testing.assert_allclose(transcription.relative(sure), pitch, atol=1e-6)
+    noise = np.full((2, 9), 0.19, dtype=np.float32)  # nothing is heard, nothing is raised
+    np.testing.assert_array_equal(transcription.relative(noise), noise)
+    assert transcription.relative(np.full((2, 9), 0.21)).max() == pytest.approx(0.42)
+
+
 def test_a_repeated_note_is_told_by_its_onset_alone():
     pitch, onset, notes = drawn([0.5, 1.0, 1.5], [0.5, 0.5, 0.5], [60.0, 60.0, 60.0])
     assert scores(notes, pitch, onset)["note_f1"] == 1

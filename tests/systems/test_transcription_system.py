@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import numpy as np
@@ -13,7 +14,7 @@ from dl101 import cli
 from dl101.evaluation import transcription as metrics
 from dl101.systems import transcription as system
 from dl101.systems import transcription_data
-from dl101.training import pitch_tracks, protocol
+from dl101.training import pitch_tracks, protocol, shipped
 
 pytestmark = pytest.mark.slow
 
@@ -166,6 +167,16 @@ def test_trained_scored_and_used(settings, tmp_path, capsys):
     weights = tmp_path / "mine.safetensors"
     words = ["train", "transcription", "--weights", str(weights), "--set", *TINY]
     assert cli.main(words) == 0
+    tuned = tmp_path / "tuned.safetensors"
+    slower = ["training.learning_rate=1.0e-9", "mix_share=0"]
+    words = ["train", "transcription", "--from", str(weights), "--weights", str(tuned)]
+    assert cli.main([*words, "--set", *TINY, *slower]) == 0
+    before, after = (shipped.load(path) for path in (weights, tuned))
+    pairs = zip(before.system.parameters(), after.system.parameters(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-3) for a, b in pairs)  # float16 in the files
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert after.record["config"]["from"] == digest and "from" not in before.record["config"]
+    assert f"--from {weights}" in after.record["command"]
     rate = 16000
     sound = 0.3 * np.sin(2 * np.pi * 440 * np.arange(3 * rate) / rate)
     soundfile.write(tmp_path / "a.wav", np.stack([sound, sound], axis=1), rate)
