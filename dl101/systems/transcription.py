@@ -257,11 +257,16 @@ def decode(
 def evaluate(system: TranscriptionSystem, tracks: Mapping[str, Sequence[NoteTrack]]) -> Evaluation:
     """Choose both thresholds on the validation side; score frames and notes of the test side.
 
-    Single tones and notes are left out of the choice: thresholds are for music.
+    Single tones and notes are left out of the choice: thresholds are for music. If the inputs of
+    training are varied, those of the choice are, too, since recordings are not clean either; those
+    of the test side are as they were rendered.
     """
     music = [track for track in tracks["validation"] if track.corpus not in SINGLE]
-    said = [predict(system, track.input) for track in music]
-    pairs = [(track.reference, values[0]) for track, values in zip(music, said, strict=True)]
+    said = [predict(system, _varied(system, track.input, i)) for i, track in enumerate(music)]
+    pairs = [
+        (track.reference, transcription.relative(values[0]))
+        for track, values in zip(music, said, strict=True)
+    ]
     times = [track.times_s for track in music]
     curve = multi_pitch.threshold_curve(pairs, system.axis, times, THRESHOLDS)
     threshold = multi_pitch.best_threshold(curve)
@@ -278,11 +283,24 @@ def evaluate(system: TranscriptionSystem, tracks: Mapping[str, Sequence[NoteTrac
     scores = {}
     for track in tracks["test"]:
         values = predict(system, track.input)
-        estimate = multi_pitch.from_probabilities(values[0], system.axis, track.times_s, threshold)
+        pitch = transcription.relative(values[0])
+        estimate = multi_pitch.from_probabilities(pitch, system.axis, track.times_s, threshold)
         scores[track.key] = multi_pitch.score_track(track.reference, estimate) | _note_scores(
             system, track, values, threshold, onset_threshold
         )
     return Evaluation(scores, {"threshold": threshold, "onset_threshold": onset_threshold})
+
+
+def _varied(
+    system: TranscriptionSystem, hcqt: NDArray[np.float32], seed: int
+) -> NDArray[np.float32]:
+    how = system.settings.augmentation
+    if how is None:
+        return hcqt
+    rng = np.random.default_rng(seed)
+    return pitch_tracks.augment(
+        torch.from_numpy(np.array(hcqt))[None], how, rng, system.frequencies_hz
+    )[0].numpy()
 
 
 def _note_scores(
