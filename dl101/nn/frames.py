@@ -240,7 +240,7 @@ class _Reversed(torch.autograd.Function):
 def reverse_gradient(x: Tensor, weight: float = 1.0) -> Tensor:
     """Return x, whose gradient comes back with the other sign, times ``weight`` [3]_.
 
-    What stands behind it learns to be good, what stands before it learns to make it bad.
+    Layers after this one learn to lower the loss, layers before it learn to raise it.
     """
     return _Reversed.apply(x, weight)
 

@@ -2146,6 +2146,28 @@ def grid_by_sorting(onsets_s, pitches, sure, step_s, length):
     return tokens[1:-1]
 
 
+def grid_by_distance(onsets_s, pitches, sure, step_s, length):
+    """Look for the nearest place, also beyond both ends, and remember the surest note of each."""
+    tokens, best = [-1] * length, [-1.0] * length
+    for onset, pitch, now in zip(onsets_s, pitches, sure, strict=True):
+        place = min(range(-3, length + 3), key=lambda i: abs(onset - i * step_s))
+        if 0 <= place < length and now > best[place]:
+            tokens[place], best[place] = pitch, now
+    return tokens
+
+
+def grid_that_makes_room(onsets_s, pitches, sure, step_s, length):
+    """Move a note that finds its place taken to the next one."""
+    tokens = np.full(length, -1)
+    for i in np.argsort(-sure):
+        place = round(onsets_s[i] / step_s)
+        while 0 <= place < length and tokens[place] >= 0:
+            place += 1
+        if 0 <= place < length:
+            tokens[place] = pitches[i]
+    return tokens
+
+
 def cost_of_one_second(sample_rate, hop_samples, strides, sizes):
     """Count codes in units of samples."""
     apart = hop_samples * np.asarray(strides)
@@ -2153,9 +2175,9 @@ def cost_of_one_second(sample_rate, hop_samples, strides, sizes):
     return levels, levels.sum()
 
 
-def gradients_of_torch(x, label, a, d, c, weight):
+def gradients_of_torch(x, label, a, d, c, weight, dtype=torch.float64):
     """Let torch reverse the gradient."""
-    x, label = torch.tensor(x), torch.tensor(label)
+    x, label = torch.tensor(x, dtype=dtype), torch.tensor(label, dtype=dtype)
     a, d, c = (torch.tensor(value, dtype=x.dtype, requires_grad=True) for value in (a, d, c))
     z = a * x
     made = torch.mean((d * z - x) ** 2)
@@ -2165,16 +2187,26 @@ def gradients_of_torch(x, label, a, d, c, weight):
     return tuple(float(value.grad) for value in (a, d, c))
 
 
+def gradients_in_single_precision(*case):
+    """Calculate with tensors of torch's own type."""
+    return gradients_of_torch(*case, dtype=torch.float32)
+
+
 RIGHT |= {
-    "chains.1": (grid_by_sorting,),
+    "chains.1": (grid_by_sorting, grid_by_distance),
     "chains.2": (cost_of_one_second,),
-    "chains.3": (gradients_of_torch,),
+    "chains.3": (gradients_of_torch, gradients_in_single_precision),
 }
 
 WRONG |= {
-    "chains.1": {"should hold": lambda *case: grid_by_sorting(*case) + 100},
-    "chains.2": {
-        "part 1": lambda *case: (cost_of_one_second(*case)[0], 1.0),
+    "chains.1": {
+        "should hold 62; yours holds 162": lambda *case: grid_by_sorting(*case) + 100,
+        "The notes nearest to it: onset": grid_that_makes_room,
     },
-    "chains.3": {"the gradient at": lambda *case: (*gradients_of_torch(*case)[:2], 100.0)},
+    "chains.2": {
+        "the total should be": lambda *case: (cost_of_one_second(*case)[0], 1.0),
+        "level 1 should be": lambda *case: (np.cumsum(cost_of_one_second(*case)[0]), 1.0),
+        "two results, first an array": lambda *case: cost_of_one_second(*case)[::-1],
+    },
+    "chains.3": {"the gradient of c": lambda *case: (*gradients_of_torch(*case)[:2], 100.0)},
 }

@@ -18,33 +18,73 @@ def _grid(
     *,
     place: Callable[[NDArray], NDArray] = np.round,
     best: Callable[[int, int, float, float], bool] = lambda old, new, was, now: now > was,
+    rank: Callable[[float, float], float] = lambda sure, steps: sure,
     edge: str = "left out",
     unit: Callable[[float], float] = lambda step_s: step_s,
-    empty: int = HELD,
+    kept: Callable[[int, int, int, float], float] = lambda i, at, pitch, sure: pitch,
+    empty: float = HELD,
+    again: bool = False,
 ) -> Callable[..., NDArray]:
     """Return the right function (the defaults) or one that misplaces notes.
 
-    ``best(old, new, was, now)`` says whether a new pitch of confidence ``now`` replaces an old one.
+    ``best(old, new, was, now)`` says whether a new pitch of confidence ``now`` replaces an old one,
+    ``rank`` what counts as confidence, and ``kept`` what a place then holds. With ``again``, places
+    where nothing begins repeat the last pitch.
     """
 
     def on_grid(
         onsets_s: NDArray, pitches: NDArray, sure: NDArray, step_s: float, length: int
     ) -> NDArray:
-        tokens = np.full(length, empty)
+        tokens = np.full(length, float(empty))
         known = np.full(length, -np.inf)
-        for onset, pitch, now in zip(onsets_s, pitches, sure, strict=True):
-            at = int(place(onset / unit(step_s)))
-            if edge == "clipped":
+        first = {"by place, 1": 1}.get(edge, 0)
+        end = {"by place, -1": length - 1}.get(edge, length)
+        for i, (onset, pitch) in enumerate(zip(onsets_s, pitches, strict=True)):
+            steps = onset / unit(step_s)
+            at, now = int(place(steps)), rank(sure[i], steps)
+            if edge.startswith("by onset") and onset < 0:
+                continue
+            if edge == "by onset, clipped" and onset < length * step_s:
+                at = min(at, length - 1)
+            elif edge == "clipped":
                 at = min(max(at, 0), length - 1)
             elif edge == "round the corner":
                 at %= length
-            elif not 0 <= at < length:
+            elif edge == "from the end" and -length <= at < 0:
+                at += length
+            if not first <= at < end:
                 continue
             if known[at] == -np.inf or best(int(tokens[at]), int(pitch), known[at], now):
-                tokens[at], known[at] = pitch, now
+                tokens[at], known[at] = kept(i, at, pitch, sure[i]), now
+        if again:
+            for at in range(1, length):
+                tokens[at] = tokens[at - 1] if known[at] == -np.inf else tokens[at]
         return tokens
 
     return on_grid
+
+
+def _misplaced(
+    got: NDArray,
+    right: NDArray,
+    onsets_s: NDArray,
+    pitches: NDArray,
+    sure: NDArray,
+    step_s: float,
+    length: int,
+) -> str:
+    """Return which place holds something else, and the notes that belong to it."""
+    at = int(np.argmax(got != right))
+    there = [
+        f"onset {onset:.3f} s, pitch {pitch}, confidence {sure[i]:g}"
+        for i, (onset, pitch) in enumerate(zip(onsets_s, pitches, strict=True))
+        if round(onset / step_s) == at
+    ]
+    return (
+        f"With steps of {step_s:g} s and {length} places, place {at} ({at * step_s:.2f} s) should "
+        f"hold {right[at]:g}; yours holds {got[at]:g}. The notes nearest to it: "
+        f"{'; '.join(there) or 'none'}."
+    )
 
 
 def _played() -> list[tuple]:
@@ -84,8 +124,11 @@ GRID = Function(
     cases=_played,
     returns="an array of whole numbers, (length,)",
     mistakes={
-        "Onsets are rounded down. A note that is heard 10 ms early then lands a whole place too "
-        "early: take the nearest one.": _grid(place=np.floor),
+        "Onsets are rounded down, as int does it, too. A note that is heard 10 ms early then "
+        "lands a whole place too early: take the nearest one.": (
+            _grid(place=np.floor),
+            _grid(place=np.trunc),
+        ),
         "Onsets are rounded up. A note that is heard 10 ms late then lands a whole place too "
         "late: take the nearest one.": _grid(place=np.ceil),
         "Of several notes at one place the last one stays. Keep the one that the network is "
@@ -94,22 +137,51 @@ GRID = Function(
         "surest of.": _grid(best=lambda old, new, was, now: False),
         "Of several notes at one place the highest stays. Keep the one that the network is surest "
         "of.": _grid(best=lambda old, new, was, now: new > old),
+        "Of several notes at one place the lowest stays. Keep the one that the network is surest "
+        "of.": _grid(best=lambda old, new, was, now: new < old),
+        "Of several notes at one place the one that is nearest to it stays. Keep the one that the "
+        "network is surest of.": _grid(rank=lambda sure, steps: -abs(steps - np.round(steps))),
         "Of several notes at one place the least sure one stays.": (
             _grid(best=lambda old, new, was, now: now < was)
         ),
         "Notes outside the phrase are moved to its ends. They belong to another phrase: leave "
         "them out.": _grid(edge="clipped"),
         "Notes outside the phrase come in again at its other end: a negative index counts from "
-        "the end. Leave them out.": _grid(edge="round the corner"),
-        "Places where nothing begins have a 0; -1 is asked, which is no pitch.": _grid(empty=0),
-        "Places are counted in seconds. Divide the onsets by the length of a step.": (
-            _grid(unit=lambda step_s: 1.0)
+        "the end. Leave them out.": (_grid(edge="round the corner"), _grid(edge="from the end")),
+        "A note that is heard a little before the phrase begins belongs to place 0. Whether a note "
+        "is outside is said by its place, not by its onset.": (
+            _grid(edge="by onset"),
+            _grid(edge="by onset, clipped"),
+        ),
+        "The first or the last place stays empty. Places go from 0 to length - 1, both included.": (
+            _grid(edge="by place, 1"),
+            _grid(edge="by place, -1"),
+        ),
+        "A place should hold the pitch of the note. Yours holds its index, its place or its "
+        "confidence.": (
+            _grid(kept=lambda i, at, pitch, sure: i),
+            _grid(kept=lambda i, at, pitch, sure: at),
+            _grid(kept=lambda i, at, pitch, sure: sure),
+        ),
+        "Places where nothing begins should hold -1, which is no pitch. Yours hold something "
+        "else.": (_grid(empty=0), _grid(empty=np.nan), _grid(empty=29)),
+        "Where nothing begins, yours repeats the last pitch. That would say that the note begins "
+        "again: -1 is asked.": _grid(again=True),
+        "Places are counted in steps. Divide the onsets by the length of a step.": (
+            _grid(unit=lambda step_s: 1.0),
+            _grid(unit=lambda step_s: 1 / step_s),
         ),
     },
-    differs=(
-        "With onsets at {0} s, steps of {3:g} s and {4} places, place {at} should hold {right:g}; "
-        "yours holds {got:g}."
-    ),
+    differs=_misplaced,
+    crash={
+        IndexError: (
+            "A place is a whole number (astype(int)) from 0 to length - 1. Leave out the notes "
+            "whose place is outside before you write to it.",
+            lambda onsets_s, pitches, sure, step_s, length: np.full(length, HELD)[
+                np.round(onsets_s / step_s)
+            ],
+        )
+    },
     praise="The link between a list of notes and a language model is one line of rounding.",
 )
 
@@ -139,6 +211,27 @@ def _cost(
     return bits_per_second
 
 
+def _miscounted(
+    got: tuple[NDArray, float],
+    right: tuple[NDArray, float],
+    sample_rate: int,
+    hop_samples: int,
+    strides: Sequence[int],
+    sizes: Sequence[int],
+) -> str:
+    """Return which level, or whether the total, is not what it should be."""
+    wrong = np.flatnonzero(~np.isclose(got[0], right[0], rtol=1e-6))
+    part, is_now, should_be = (
+        (f"level {wrong[0]}", got[0][wrong[0]], right[0][wrong[0]])
+        if wrong.size
+        else ("the total", got[1], right[1])
+    )
+    return (
+        f"At {sample_rate} Hz with a hop of {hop_samples}, strides {strides} and codebooks "
+        f"{sizes}, {part} should be {should_be:.6g} bits a second and is {is_now:.6g}."
+    )
+
+
 COST = Function(
     title="what two clocks cost",
     minutes=10,
@@ -154,7 +247,7 @@ COST = Function(
         (44100, 1, (128, 32, 8), (2048, 2048, 2048)),
         (22050, 512, (6, 3), (32, 512)),
     ],
-    returns="bits a second of each level, an array, and of all together, a number",
+    returns=("two results, first an array with the bits a second of each level, then their total"),
     names=("levels", "total"),
     mistakes={
         "All levels run at the fastest clock. A coarse code comes once for several fine ones: "
@@ -166,7 +259,10 @@ COST = Function(
             _cost(per_s=lambda f, s, i: f * s[i])
         ),
         "The strides are multiplied along the levels. Here each counts frames already, not codes "
-        "of the level below.": _cost(per_s=lambda f, s, i: f / np.prod(s[i:])),
+        "of the level below.": (
+            _cost(per_s=lambda f, s, i: f / np.prod(s[i:])),
+            _cost(per_s=lambda f, s, i: f / np.prod(s[: i + 1])),
+        ),
         "The strides are taken in the other order: that of level 0 goes with codebook 0.": (
             _cost(per_s=lambda f, s, i: f / s[::-1][i])
         ),
@@ -177,8 +273,34 @@ COST = Function(
             _cost(bits=np.log),
             _cost(bits=np.log10),
         ),
+        "You count bytes. A byte is 8 bits; bits are asked.": (
+            _cost(bits=lambda size: np.log2(size) / 8)
+        ),
+        "128 codewords have the numbers 0 to 127, and these take 7 bits: log2(128).": (
+            _cost(bits=lambda size: int(size).bit_length())
+        ),
+        "You count codes a second. Each of them costs the log2 of its codebook's size.": (
+            _cost(bits=lambda size: 1.0)
+        ),
+        "You count the bits of one code. Multiply by the codes a second.": (
+            _cost(per_s=lambda f, s, i: 1.0)
+        ),
+        "You count the bits of one frame. Multiply by the frames a second.": (
+            _cost(frames=lambda rate, hop: 1.0)
+        ),
         "You count samples, not frames: divide the sample rate by the hop.": (
             _cost(frames=lambda rate, hop: rate)
+        ),
+        "Frames a second are the sample rate divided by the hop.": (
+            _cost(frames=lambda rate, hop: hop / rate),
+            _cost(frames=lambda rate, hop: rate * hop),
+        ),
+        "Something is rounded to whole numbers. A rate may be a fraction, such as 5.38 codes a "
+        "second.": (
+            _cost(frames=lambda rate, hop: rate // hop),
+            _cost(frames=lambda rate, hop: round(rate / hop)),
+            _cost(per_s=lambda f, s, i: f // s[i]),
+            _cost(per_s=lambda f, s, i: round(f / s[i])),
         ),
         "Your total is the mean over levels. A decoder needs the codes of all of them: add up.": (
             _cost(total=np.mean)
@@ -187,10 +309,14 @@ COST = Function(
             _cost(total=np.max)
         ),
     },
-    differs=(
-        "At {0} Hz with a hop of {1}, strides {2} and codebooks {3}, part {at[0]} should be "
-        "{right:g} and is {got:g}."
-    ),
+    differs=_miscounted,
+    crash={
+        TypeError: (
+            "strides and sizes are tuples. Make them arrays (np.array) before you calculate, or "
+            "loop over the levels.",
+            lambda sample_rate, hop_samples, strides, sizes: sample_rate / hop_samples / strides,
+        )
+    },
     praise="Each level at its own clock: that is why the coarse one is cheap, and sees far.",
 )
 
@@ -201,28 +327,55 @@ Three = tuple[float, float, float]
 
 def _gradients(
     *,
-    mean: Callable[[NDArray], float] = np.mean,
+    pair: Callable[[NDArray, NDArray], float] = lambda u, v: float(np.mean(u * v)),
     factor: float = 2.0,
+    through: Callable[[float, float], tuple[float, float]] = lambda d, c: (d, c),
+    inner: Callable[[NDArray], NDArray] = lambda x: x,
+    seen: Callable[[NDArray, NDArray], NDArray] = lambda x, z: z,
     encoder: Callable[[float, float, float], float] = lambda made, told, w: made - w * told,
     classifier: Callable[[float, float], float] = lambda told, w: told,
     surprise: Callable[[NDArray, NDArray], NDArray] = lambda p, label: p - label,
     decoder: Callable[[float], float] = lambda made: made,
+    order: tuple[int, ...] = (0, 1, 2),
 ) -> Callable[..., Three]:
-    """Return the right function (the defaults) or one that sends gradients another way."""
+    """Return the right function (the defaults) or one that sends gradients another way.
+
+    ``through`` gives the factors of the chain rule in decoder and classifier, ``inner`` that of the
+    encoder, and ``seen`` what the other two multiply.
+    """
 
     def gradients(x: NDArray, label: NDArray, a: float, d: float, c: float, weight: float) -> Three:
         z = a * x
-        off = d * z - x
+        off = factor * (d * z - x)
         wrong = surprise(1 / (1 + np.exp(-c * z)), label)
-        through_decoder = float(mean(factor * off * d * x))
-        through_classifier = float(mean(wrong * c * x))
-        return (
-            encoder(through_decoder, through_classifier, weight),
-            decoder(float(mean(factor * off * z))),
-            classifier(float(mean(wrong * z)), weight),
+        by_d, by_c = through(d, c)
+        found = (
+            encoder(by_d * pair(off, inner(x)), by_c * pair(wrong, inner(x)), weight),
+            decoder(pair(off, seen(x, z))),
+            classifier(pair(wrong, seen(x, z)), weight),
         )
+        return found[order[0]], found[order[1]], found[order[2]]
 
     return gradients
+
+
+def _other_way(
+    got: Three,
+    right: Three,
+    x: NDArray,
+    label: NDArray,
+    a: float,
+    d: float,
+    c: float,
+    weight: float,
+) -> str:
+    """Return which gradient is not what it should be."""
+    at = int(np.argmax(~np.isclose(got, right, rtol=1e-4, atol=1e-6)))
+    return (
+        f"With x = {x.round(3)}, labels {label}, a = {a:g}, d = {d:g}, c = {c:g} and a weight of "
+        f"{weight:g}, the gradient of {'adc'[at]} should be {right[at]:.5f}; yours is "
+        f"{got[at]:.5f}."
+    )
 
 
 def _batches() -> list[tuple]:
@@ -245,12 +398,13 @@ WAYS = Function(
     },
     right=_gradients(),
     cases=_batches,
-    returns="three numbers: the gradients of a, d and c",
+    returns="three numbers, the gradients of a, d and c in this order, each over the whole batch",
     names=("a", "d", "c"),
     mistakes={
         "Your encoder *helps* the classifier: the gradient that comes back from it is added. "
         "Reverse its sign, so that the encoder hides the instrument.": (
-            _gradients(encoder=lambda made, told, w: made + w * told)
+            _gradients(encoder=lambda made, told, w: made + w * told),
+            _gradients(encoder=lambda made, told, w: made + told),
         ),
         "Your classifier gets the reversed gradient, too. It should be as good as it can; only "
         "the encoder works against it.": _gradients(
@@ -270,21 +424,69 @@ WAYS = Function(
         ),
         "All of your encoder's gradient is reversed: it would make the decoder fail. Reverse what "
         "comes back from the classifier, nothing else.": (
-            _gradients(encoder=lambda made, told, w: -made - w * told)
+            _gradients(encoder=lambda made, told, w: -made - w * told),
+            _gradients(encoder=lambda made, told, w: -w * (made + told)),
+        ),
+        "The decoder's gradient is weighted on its way to the encoder. It arrives as it is; the "
+        "weight is for the classifier's.": (
+            _gradients(encoder=lambda made, told, w: (1 - w) * made - w * told),
+            _gradients(encoder=lambda made, told, w: w * (made - told)),
+        ),
+        "Your classifier does not learn. Its own gradient is that of the cross-entropy by c.": (
+            _gradients(classifier=lambda told, w: 0.0)
         ),
         "The decoder's gradient is reversed. It has no rival.": (
             _gradients(decoder=lambda made: -made)
         ),
         "The factor 2 of the squared error's derivative is missing.": _gradients(factor=1.0),
-        "You add up over the batch; both losses are means.": _gradients(mean=np.sum),
+        "The error of the decoder has the wrong sign: it is what was made less what should be.": (
+            _gradients(factor=-2.0)
+        ),
+        "All three have the wrong sign. These are the steps; the gradients, which steps go "
+        "against, are asked.": _gradients(
+            encoder=lambda made, told, w: w * told - made,
+            decoder=lambda made: -made,
+            classifier=lambda told, w: -told,
+        ),
+        "These are the gradients in another order; a, d, c is asked.": (
+            _gradients(order=(1, 0, 2)),
+            _gradients(order=(0, 2, 1)),
+            _gradients(order=(2, 1, 0)),
+            _gradients(order=(1, 2, 0)),
+        ),
+        "A factor is missing on the way back to the encoder: the one gradient goes through the "
+        "decoder, times d, the other through the classifier, times c.": (
+            _gradients(through=lambda d, c: (1.0, c)),
+            _gradients(through=lambda d, c: (d, 1.0)),
+            _gradients(through=lambda d, c: (1.0, 1.0)),
+        ),
+        "Your encoder's gradient is that of z, not of a. As z = a x, it counts times x.": (
+            _gradients(inner=np.ones_like)
+        ),
+        "d and c multiply z, not x: their gradients count times z.": (
+            _gradients(seen=lambda x, z: x)
+        ),
+        "You add up over the batch; both losses are means.": (
+            _gradients(pair=lambda u, v: float(np.sum(u * v)))
+        ),
+        "You multiply means. First multiply within each item of the batch, then take the mean.": (
+            _gradients(pair=lambda u, v: float(np.mean(u) * np.mean(v)))
+        ),
+        "The slope of the sigmoid, p (1 - p), is counted twice. With the cross-entropy it cancels: "
+        "the derivative by c z is p - label.": (
+            _gradients(surprise=lambda p, label: (p - label) * p * (1 - p)),
+            _gradients(surprise=lambda p, label: 2 * (p - label) * p * (1 - p)),
+        ),
+        "The sigmoid is missing: p is the sigmoid of c z.": (
+            _gradients(surprise=lambda p, label: np.log(p / (1 - p)) - label)
+        ),
         "Your cross-entropy has the wrong sign: its derivative by the logit is p - label.": (
             _gradients(surprise=lambda p, label: label - p)
         ),
     },
-    differs=(
-        "With x = {0}, labels {1}, a = {2:g}, d = {3:g}, c = {4:g} and a weight of {5:g}, the "
-        "gradient at {at} should be {right:.4f}; yours is {got:.4f}."
-    ),
+    differs=_other_way,
+    rtol=1e-4,  # of single precision
+    atol=1e-6,
     praise="One sign, and a network learns what it should *not* say.",
 )
 

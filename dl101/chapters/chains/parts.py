@@ -8,6 +8,7 @@ transcription network found in a sound of it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
@@ -56,7 +58,7 @@ def played(tokens: ArrayLike, instrument: str) -> list[NDArray[np.float32]]:
 
 
 def levels(audio: ArrayLike, sample_rate: int = BANK_RATE) -> NDArray[np.float32]:
-    """Return the frames of a sound, (bin, frame), as many whole fours as there are."""
+    """Return the frames of a sound, (bin, frame), as many whole eights as there are."""
     samples = resample(np.asarray(audio, dtype=np.float32), sample_rate, SAMPLE_RATE)
     magnitude = np.abs(stft(sounds.at_level(samples), window_samples=WINDOW, hop_samples=HOP))
     n = min(magnitude.shape[1] // 8 * 8, N_FRAMES)
@@ -119,11 +121,16 @@ def on_grid(notes: scores.Notes, n_phrases: int) -> NDArray[np.int64]:
     return tokens.reshape(n_phrases, tunes.LENGTH)
 
 
-def note_f1(written: ArrayLike, heard: scores.Notes) -> float:
-    """Return the F1 of heard notes (50 ms, half a semitone) against written tokens."""
+def note_scores(written: ArrayLike, heard: scores.Notes) -> dict[str, float]:
+    """Return precision, recall and F1 of heard notes (50 ms, half a semitone) against tokens."""
     onsets, durations, pitches = tunes.notes_of(np.asarray(written).ravel())
     true = onsets * tunes.STEP_S, durations * tunes.STEP_S, pitches.astype(float)
-    return scores.score(true, (heard.onsets_s, heard.durations_s, heard.pitches_midi))["note_f1"]
+    return scores.score(true, (heard.onsets_s, heard.durations_s, heard.pitches_midi))
+
+
+def note_f1(written: ArrayLike, heard: scores.Notes) -> float:
+    """Return the F1 of heard notes against written tokens, see :func:`note_scores`."""
+    return note_scores(written, heard)["note_f1"]
 
 
 def kept_notes(written: ArrayLike, frames: Tensor) -> float:
@@ -379,10 +386,15 @@ def sounding(frames: Tensor, values: Tensor, n: int, seed: int) -> NDArray[np.fl
 
 
 def probe(train: Sequence[NDArray], test: Sequence[NDArray], *, seed: int = 0) -> float:
-    """Return how often a small network, trained anew, tells the domain of latents (n, dim)."""
+    """Return how often a small network, trained anew, tells the domain of latents (n, dim).
+
+    It is trained for 40 passes at most. They are its budget, whether it has converged or not.
+    """
     labels = [np.repeat(np.arange(len(side)), [len(x) for x in side]) for side in (train, test)]
     judge = MLPClassifier((64,), max_iter=40, early_stopping=True, random_state=seed)
-    judge.fit(np.concatenate(train), labels[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        judge.fit(np.concatenate(train), labels[0])
     return float(judge.score(np.concatenate(test), labels[1]))
 
 
