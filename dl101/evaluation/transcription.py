@@ -69,7 +69,8 @@ def decode(
     A note begins where the onsets of its semitone have a local maximum that reaches
     ``onset_threshold``, or where a pitch begins without one and lasts three times as long as the
     shortest note; it ends before the pitch falls below half of ``threshold`` for two frames, or
-    where the next note of its semitone begins.
+    where the next note of its semitone begins. Somewhere on the way its pitch has to reach
+    ``threshold``.
 
     Parameters
     ----------
@@ -105,12 +106,12 @@ def decode(
         starts = _starts(onset[rows].max(axis=0), sounding, onset_threshold, threshold, n_shortest)
         for start, limit in zip(starts, [*starts, len(sounding)][1:], strict=True):
             stop = _end(sounding, start, limit, threshold / 2)
-            strength = float(sounding[start:stop].mean()) if stop > start else 0.0
-            if stop - start < n_shortest or strength < threshold:
+            note = sounding[start:stop]
+            if stop - start < n_shortest or note.max() < threshold:
                 continue
             weights = pitch[rows, start:stop].mean(axis=1)
             midi = float(weights @ axis.midi[rows] / weights.sum())
-            found.append((start * frame_s, (stop - start) * frame_s, midi, strength))
+            found.append((start * frame_s, (stop - start) * frame_s, midi, float(note.mean())))
     table = np.array(sorted(found)).reshape(-1, 4)
     return Notes(*_without_neighbours(table, frame_s).T)
 
