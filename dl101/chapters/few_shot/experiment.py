@@ -29,7 +29,8 @@ LOOKED_AT = (2, 5, 20, 100)  # with these numbers of examples
 N_DRAWS = {1: 2}  # draws of examples, of what learns from scratch; else one
 N_QUICK = 3  # draws of what takes no time
 DIMENSIONS = 10  # of the embedding behind prototypes
-N_FILTERS, N_FILTERS_PROTOTYPES = 12, 24
+N_FILTERS = {"VGG": 12, "SB-CNN": 12, "prototypes": 24}  # about a third of
+PUBLISHED_FILTERS = {"VGG": 32, "SB-CNN": 24, "prototypes": 128}  # those of the thesis
 HEAD_STEPS = 100
 
 
@@ -105,8 +106,19 @@ def variants(shots: Collection[int] = SHOTS) -> dict[str, Method]:
     return found
 
 
-def build(method: Method, n_classes: int, n_numbers: int) -> nn.Module:
-    """Return an untrained network; ``n_numbers`` is the length of vectors."""
+def build(method: Method, n_classes: int, n_numbers: int, *, published: bool = False) -> nn.Module:
+    """Return an untrained network.
+
+    Parameters
+    ----------
+    method
+        What it is for.
+    n_classes, n_numbers
+        Classes, and length of vectors.
+    published
+        With as many filters as the thesis has, on our shorter cuts.
+    """
+    n_filters = PUBLISHED_FILTERS if published else N_FILTERS
     prototypes = method.kind == "prototypes"
     if method.kind == "means":
         return nn.Identity()
@@ -116,10 +128,10 @@ def build(method: Method, n_classes: int, n_numbers: int) -> nn.Module:
         return networks.Timbre(n_classes, n_bands=N_BANDS * 108 // 128)
     size = {"n_bands": N_BANDS, "n_frames": N_FRAMES}
     if method.network == "SB-CNN":
-        return networks.sb_cnn(n_classes, n_filters=N_FILTERS, pool=(2, 2), **size)
+        return networks.sb_cnn(n_classes, n_filters=n_filters["SB-CNN"], pool=(2, 2), **size)
     if prototypes:
-        return networks.vgg(DIMENSIONS, n_filters=N_FILTERS_PROTOTYPES, dropout=0.0, **size)
-    return networks.vgg(n_classes, n_filters=N_FILTERS, **size)
+        return networks.vgg(DIMENSIONS, n_filters=n_filters["prototypes"], dropout=0.0, **size)
+    return networks.vgg(n_classes, n_filters=n_filters["VGG"], **size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +165,26 @@ def standardised(data: Data, given: str, rows: NDArray[np.int64]) -> dict[str, N
     }
 
 
-def fit(method: Method, data: Data, draw: int, *, seed: int, look: bool = False) -> Fitted:
-    """Learn from one draw of the examples, and say what the tracks of all sides are."""
+def fit(
+    method: Method,
+    data: Data,
+    draw: int,
+    *,
+    seed: int,
+    look: bool = False,
+    published: bool = False,
+) -> Fitted:
+    """Learn from one draw of the examples, and say what the tracks of all sides are.
+
+    Parameters
+    ----------
+    method, data, draw, seed
+        What learns from what.
+    look
+        Whether to look at it on its way.
+    published
+        See :func:`build`.
+    """
     labels = data.labels["train"]
     rows = learning.draw_examples(labels, method.n, seed=seed, draw=draw)
     if method.given == "spectra":
@@ -167,7 +197,7 @@ def fit(method: Method, data: Data, draw: int, *, seed: int, look: bool = False)
         return Fitted(rows, found)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1000 * seed + draw)
-        network = build(method, len(data.classes), x["train"].shape[-1])
+        network = build(method, len(data.classes), x["train"].shape[-1], published=published)
         network = network.to(memory_format=torch.channels_last)
         options: dict[str, Any] = {"seed": 1000 * seed + draw}
         options |= {"cut_frames": N_FRAMES} if method.given == "spectra" else {}

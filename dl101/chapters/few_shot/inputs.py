@@ -143,8 +143,13 @@ def of_chords(
 _SLOW = {"encoder": (of_encoder, 256), "chords": (of_chords, 64)}
 
 
-def load(seed: int = 0, n_tracks: int = N_TRACKS, *, progress: bool = True) -> Data:
-    """Return the corpus of a seed as all methods see it."""
+def load(
+    seed: int = 0, n_tracks: int = N_TRACKS, *, slow: bool = True, progress: bool = True
+) -> Data:
+    """Return the corpus of a seed as all methods see it.
+
+    With ``slow=False`` the sources that take time are not asked: their vectors are not numbers.
+    """
     embed = Embedders()
     options = {"n_tracks": n_tracks, "seed": seed}
     known = [
@@ -161,7 +166,8 @@ def load(seed: int = 0, n_tracks: int = N_TRACKS, *, progress: bool = True) -> D
 
     def items(entry: pyjama.Entry, read: Read) -> list[tuple[dict[str, NDArray], int]]:
         audio, rate = read()
-        vectors = embed(audio, rate, slow=entry.first("split") != "train" or next(needed))
+        wanted = entry.first("split") != "train" or next(needed)
+        vectors = embed(audio, rate, slow=slow and wanted)
         return [({"spectra": spectrum(audio, rate)} | vectors, classes.index(entry.first(LABEL)))]
 
     found = load_sides(CORPUS, items, progress=progress, **options)
