@@ -1,7 +1,8 @@
 """One to a hundred examples of each class: what learns from them, measured.
 
 Conventions: a variant is ``METHOD: n``, with ``n`` examples of each class. ``familiar`` and ``new``
-are accuracies (see :mod:`dl101.chapters.few_shot.inputs`), means over draws of the examples;
+are accuracies (see :mod:`dl101.chapters.few_shot.inputs`), means over draws of the examples (the
+seed draws these, weights and cuts; the tracks are the same for all seeds);
 ``familiar_0`` and ``new_0`` those of the first draw; ``train`` that on the examples themselves.
 ``familiar_at_40`` is what the first draw was worth after 40 steps, from one cut of each track;
 ``train_at_40`` and ``loss_at_40`` say what it knew of itself then.
@@ -23,13 +24,19 @@ from dl101.chapters.few_shot.inputs import CORPUS, N_BANDS, N_FRAMES, N_TRACKS, 
 from dl101.training.comparison import Comparison, Measurement
 
 SHOTS = (1, 2, 5, 10, 20, 50, 100)
-FEWER = {"SB-CNN": (1, 5, 10, 20, 100), "prototypes, cosine": (5, 20, 100)}  # to save time
-LOOKS = (5, 10, 20, 30, 40, 80, 120)  # steps after which VGG and prototypes are looked at,
-LOOKED_AT = (2, 5, 20, 100)  # with these numbers of examples
-N_DRAWS = {1: 2}  # draws of examples, of what learns from scratch; else one
-N_QUICK = 3  # draws of what takes no time
+FEWER = {  # to save time
+    "VGG": (1, 2, 5, 10, 20, 100),
+    "SB-CNN": (5, 20, 100),
+    "prototypes": (1, 2, 5, 10, 20, 100),
+    "prototypes, cosine": (20, 100),
+}
+LOOKS = (5, 10, 20, 40, 60, 80, 110, 160, 220)  # steps after which training is looked at,
+LOOKED_AT = (5, 20, 100)  # with these numbers of examples,
+LOOKED_FOR = ("VGG", "prototypes")  # of these
+MANY = 10  # examples from which on there are more steps
+N_DRAWS = {"tagger": 3, "mfcc": 3}  # of examples, where they take no time; else one
 DIMENSIONS = 10  # of the embedding behind prototypes
-N_FILTERS = {"VGG": 12, "SB-CNN": 12, "prototypes": 24}  # about a third of
+N_FILTERS = {"VGG": 12, "SB-CNN": 12, "prototypes": 20}  # a small part of
 PUBLISHED_FILTERS = {"VGG": 32, "SB-CNN": 24, "prototypes": 128}  # those of the thesis
 HEAD_STEPS = 100
 
@@ -65,17 +72,21 @@ class Method:
     n_draws: int = 1
 
 
-SCRATCH = {  # what learns from spectra, and in how many steps
-    "TIMBRE": {"kind": "softmax", "network": "TIMBRE", "n_steps": 80},
-    "VGG": {"kind": "softmax", "network": "VGG", "n_steps": 160},
-    "SB-CNN": {"kind": "softmax", "network": "SB-CNN", "n_steps": 240},
-    "prototypes": {"kind": "prototypes", "network": "VGG", "n_steps": 50},
-    "prototypes, cosine": {
-        "kind": "prototypes",
-        "network": "VGG",
-        "n_steps": 50,
-        "distance": "cosine",
-    },
+SCRATCH = {  # what learns from spectra
+    "TIMBRE": {"kind": "softmax", "network": "TIMBRE"},
+    "VGG": {"kind": "softmax", "network": "VGG"},
+    "SB-CNN": {"kind": "softmax", "network": "SB-CNN"},
+    "prototypes": {"kind": "prototypes", "network": "VGG"},
+    "prototypes, cosine": {"kind": "prototypes", "network": "VGG", "distance": "cosine"},
+}
+# How many steps, with fewer than MANY examples of each class and with more: so many that the
+# training accuracy of the first seed no longer rose much.
+STEPS = {
+    "TIMBRE": (80, 160),
+    "VGG": (160, 260),
+    "SB-CNN": (240, 320),
+    "prototypes": (60, 120),
+    "prototypes, cosine": (60, 120),
 }
 QUICK = {  # what is asked of vectors
     "nearest": {"kind": "nearest"},
@@ -90,20 +101,23 @@ def variants(shots: Collection[int] = SHOTS) -> dict[str, Method]:
     """Return what is compared, by name."""
     found = {}
     for n in shots:
-        found[f"MFCC, nearest: {n}"] = Method(n, "nearest", "mfcc", n_draws=N_QUICK)
+        draws = N_DRAWS["mfcc"]
+        found[f"MFCC, nearest: {n}"] = Method(n, "nearest", "mfcc", n_draws=draws)
         for source in SOURCES:
-            slow = source in inputs.SLOW
-            if slow and n > inputs.SLOW_SHOTS:
-                continue
-            draws = inputs.SLOW_DRAWS if slow else N_QUICK
-            asked = QUICK if slow else {**QUICK, "prototypes, cosine": COSINE}
+            draws = N_DRAWS.get(source, 1)
+            asked = {**QUICK, "prototypes, cosine": COSINE} if source == "tagger" else QUICK
             for name, options in asked.items():
-                found[f"{source}, {name}: {n}"] = Method(n, given=source, n_draws=draws, **options)
-        for name, options in SCRATCH.items():
+                method = Method(n, given=source, n_draws=draws, **options)
+                found[f"{source}, {name}: {n}"] = method
+        for name in SCRATCH:
             if n in FEWER.get(name, shots):
-                draws = N_DRAWS.get(n, 1)
-                found[f"{name}: {n}"] = Method(n, given="spectra", n_draws=draws, **options)
+                found[f"{name}: {n}"] = scratch(name, n)
     return found
+
+
+def scratch(name: str, n: int) -> Method:
+    """Return how a network of spectra learns from ``n`` examples of each class."""
+    return Method(n, given="spectra", n_steps=STEPS[name][n >= MANY], **SCRATCH[name])
 
 
 def build(method: Method, n_classes: int, n_numbers: int, *, published: bool = False) -> nn.Module:
@@ -233,8 +247,8 @@ def glance(
 
 def train(method: Method, data: Data, *, seed: int) -> Draws:
     """Learn from each draw of the examples."""
-    looked = method.given == "spectra" and method.network == "VGG" and method.n in LOOKED_AT
-    looked = looked and method.distance == "Euclidean"
+    looked_for = [scratch(name, method.n) for name in LOOKED_FOR]
+    looked = method in looked_for and method.n in LOOKED_AT
     found = [
         fit(method, data, draw, seed=seed, look=looked and draw == 0)
         for draw in range(method.n_draws)
@@ -267,7 +281,7 @@ def score(drawn: Draws, method: Method, data: Data) -> dict[str, float]:
 COMPARISON = Comparison(
     corpus=CORPUS,
     n_tracks=N_TRACKS,
-    load=inputs.load,
+    load=lambda seed, n_tracks, progress: inputs.load(n_tracks, progress=progress),
     n_items=lambda data: len(data.labels["new"]),
     variants=variants(),
     train=train,

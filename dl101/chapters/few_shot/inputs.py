@@ -8,15 +8,15 @@ recordings and rooms. Nothing is chosen on either.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import librosa
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dl101.chapters.few_shot.learning import draw_examples
 from dl101.data import pyjama
 from dl101.data.audiofile import resample
 from dl101.data.sounds import at_level
@@ -27,15 +27,14 @@ from dl101.systems.auto_tagging import AutoTaggingSystem
 from dl101.systems.chords import ChordSystem
 from dl101.systems.self_supervised import SelfSupervisedSystem
 from dl101.training import shipped
-from dl101.training.comparison import Read, corpus_tracks, load_sides
+from dl101.training.comparison import Read, load_sides
 
 CORPUS, LABEL = "instruments", "instrument"
 N_TRACKS = 1800  # of which 1,200 are the training side: 100 of each class
-N_BANDS, N_FRAMES, HOP_SAMPLES = 48, 32, 1024  # networks read 1.5 of the 3 seconds
+N_BANDS, N_FRAMES = 32, 32  # of a cut: 1.5 of the 3 seconds
+CORPUS_SEED = 0  # all seeds draw from one corpus, as the thesis does
 SIDES = {"train": "train", "familiar": "validation", "new": "test"}
 SOURCES = ("tagger", "encoder", "chords")
-# The last two take time: they hear of the training side what these draws need.
-SLOW, SLOW_SHOTS, SLOW_DRAWS = SOURCES[1:], 20, 2
 N_MFCC = 20
 
 
@@ -51,20 +50,22 @@ class Data:
         (tracks,) by side: numbers of ``classes``.
     classes
         The instruments.
-    seed
-        Of the corpus and of all draws.
     """
 
     inputs: Mapping[str, Mapping[str, NDArray[np.float32]]]
     labels: Mapping[str, NDArray[np.int64]]
     classes: tuple[str, ...]
-    seed: int
 
 
-def spectrum(audio: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
-    """Return what the networks from scratch read, (1, bands, frames), at one level."""
-    options = {"n_bands": N_BANDS, "hop_samples": HOP_SAMPLES}
-    return mel.log_mel(at_level(audio), sample_rate, **options).values
+def spectrum(log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what the networks from scratch read, (1, 32, frames / 2).
+
+    It is the log-mel spectrogram of the tagger, (1, 64, frames) with a hop of 512 samples, averaged
+    over pairs of bands and of frames.
+    """
+    n_frames = log_mel.shape[-1] // 2
+    pairs = log_mel[..., : 2 * n_frames].reshape(1, N_BANDS, 2, n_frames, 2)
+    return pairs.mean(axis=(2, 4))
 
 
 def mfcc_statistics(log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -92,23 +93,20 @@ class Embedders:
         }
 
     def __call__(
-        self, audio: NDArray[np.float32], sample_rate: int, *, slow: bool = True
+        self, audio: NDArray[np.float32], sample_rate: int, *, only: Collection[str] = SOURCES
     ) -> dict[str, NDArray[np.float32]]:
-        """Return ``mfcc`` and the embedding of each source, (numbers,), of a recording.
-
-        With ``slow=False`` those that take time are left out: not a number.
-        """
+        """Return ``spectra``, ``mfcc`` and, (numbers,), the embeddings of these sources."""
         feature = self.systems["tagger"].settings.feature
         log_mel = auto_tagging_data.log_mel(
             resample(audio, sample_rate, feature.sample_rate), feature
         ).values
-        found = {
-            "mfcc": mfcc_statistics(log_mel),
-            "tagger": of_tagger(self.systems["tagger"], log_mel),
-        }
-        for name, (embed, length) in _SLOW.items():
-            unknown = np.full(length, np.nan, dtype=np.float32)
-            found[name] = embed(self.systems[name], audio, sample_rate) if slow else unknown
+        found = {"spectra": spectrum(log_mel), "mfcc": mfcc_statistics(log_mel)}
+        if "tagger" in only:
+            found["tagger"] = of_tagger(self.systems["tagger"], log_mel)
+        if "encoder" in only:
+            found["encoder"] = of_encoder(self.systems["encoder"], audio, sample_rate)
+        if "chords" in only:
+            found["chords"] = of_chords(self.systems["chords"], audio, sample_rate)
         return found
 
 
@@ -140,43 +138,26 @@ def of_chords(
     return network.lstm(frames.transpose(1, 2))[0].mean(dim=1)[0].numpy()
 
 
-_SLOW = {"encoder": (of_encoder, 256), "chords": (of_chords, 64)}
-
-
+@lru_cache(maxsize=1)
 def load(
-    seed: int = 0, n_tracks: int = N_TRACKS, *, slow: bool = True, progress: bool = True
+    n_tracks: int = N_TRACKS, *, only: tuple[str, ...] = SOURCES, progress: bool = True
 ) -> Data:
-    """Return the corpus of a seed as all methods see it.
-
-    With ``slow=False`` the sources that take time are not asked: their vectors are not numbers.
-    """
+    """Return the corpus as all methods see it, with the embeddings of some sources."""
     embed = Embedders()
-    options = {"n_tracks": n_tracks, "seed": seed}
-    known = [
-        entry.first(LABEL)
-        for entry, _ in corpus_tracks(CORPUS, progress=progress, **options)
-        if entry.first("split") == "train"
-    ]
-    classes = tuple(sorted(set(known)))
-    labels = np.array([classes.index(label) for label in known])
-    wanted = np.zeros(len(labels), dtype=bool)
-    for draw in range(SLOW_DRAWS):
-        wanted[draw_examples(labels, SLOW_SHOTS, seed=seed, draw=draw)] = True
-    needed = iter(wanted.tolist())
 
-    def items(entry: pyjama.Entry, read: Read) -> list[tuple[dict[str, NDArray], int]]:
-        audio, rate = read()
-        wanted = entry.first("split") != "train" or next(needed)
-        vectors = embed(audio, rate, slow=slow and wanted)
-        return [({"spectra": spectrum(audio, rate)} | vectors, classes.index(entry.first(LABEL)))]
+    def items(entry: pyjama.Entry, read: Read) -> list[tuple[dict[str, NDArray], str]]:
+        return [(embed(*read(), only=only), entry.first(LABEL))]
 
-    found = load_sides(CORPUS, items, progress=progress, **options)
+    found = load_sides(CORPUS, items, n_tracks=n_tracks, seed=CORPUS_SEED, progress=progress)
+    classes = tuple(sorted({label for _, label in found["train"]}))
     return Data(
         {
             name: {side: np.stack([x[name] for x, _ in found[of]]) for side, of in SIDES.items()}
             for name in found["train"][0][0]
         },
-        {side: np.array([label for _, label in found[of]]) for side, of in SIDES.items()},
+        {
+            side: np.array([classes.index(label) for _, label in found[of]])
+            for side, of in SIDES.items()
+        },
         classes,
-        seed,
     )
