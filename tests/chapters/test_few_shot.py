@@ -40,7 +40,7 @@ def test_at_the_size_of_the_thesis_the_networks_have_its_counts(n_classes) -> No
 
 @pytest.mark.parametrize("name", experiment.SCRATCH)
 def test_networks_of_the_lab_fit_a_cut_and_learn_with_every_weight(name) -> None:
-    method = experiment.Method(2, given="spectra", **experiment.SCRATCH[name])
+    method = experiment.scratch(name, 2)
     torch.manual_seed(0)
     network = experiment.build(method, 12, 0).train()
     y = network(torch.randn(6, 1, inputs.N_BANDS, inputs.N_FRAMES))
@@ -123,7 +123,7 @@ def test_looking_on_the_way_changes_nothing() -> None:
 
 
 def toy_data() -> inputs.Data:
-    """Return vectors of three classes that are far apart; slow ones as they come from load."""
+    """Return vectors of three classes that are far apart."""
     rng = np.random.default_rng(0)
     labels = {side: np.arange(n) % 3 for side, n in (("train", 60), ("familiar", 30), ("new", 30))}
     centres = 4 * rng.standard_normal((3, 6))
@@ -131,7 +131,7 @@ def toy_data() -> inputs.Data:
         side: (centres[y] + rng.standard_normal((len(y), 6))).astype(np.float32)
         for side, y in labels.items()
     }
-    return inputs.Data({"mfcc": vectors}, labels, ("a", "b", "c"), 0)
+    return inputs.Data({"mfcc": vectors}, labels, ("a", "b", "c"))
 
 
 @pytest.mark.parametrize("name", [*experiment.QUICK])
@@ -159,8 +159,9 @@ def test_embeddings_are_what_comes_before_the_last_layer() -> None:
     rng = np.random.default_rng(0)
     audio = (0.1 * rng.standard_normal(66150)).astype(np.float32)
     found = embed(audio, 22050)
-    lengths = {name: len(values) for name, values in found.items()}
+    lengths = {name: len(values) for name, values in found.items() if name != "spectra"}
     assert lengths == {"mfcc": 120, "tagger": 192, "encoder": 256, "chords": 64}
+    assert found["spectra"].shape == (1, inputs.N_BANDS, 65)
     tagger = embed.systems["tagger"]
     last = [m for m in tagger.network.modules() if isinstance(m, nn.Linear)][-1]
     feature = tagger.settings.feature
@@ -173,22 +174,31 @@ def test_embeddings_are_what_comes_before_the_last_layer() -> None:
         logits = tagger(torch.from_numpy(patch)[None])[0]
         again = last(torch.from_numpy(found["tagger"]))
     torch.testing.assert_close(again, logits, rtol=1e-3, atol=1e-3)
-    fast = embed(audio, 22050, slow=False)
-    assert np.isnan(fast["chords"]).all() and not np.isnan(fast["tagger"]).any()
+    assert set(embed(audio, 22050, only=("tagger",))) == {"spectra", "mfcc", "tagger"}
 
 
-def test_a_small_corpus_loads_with_what_each_draw_needs() -> None:
-    data = inputs.load(0, 144, progress=False)
-    assert len(data.classes) == 12 and {len(y) for y in data.labels.values()} == {24, 96}
-    for draw in range(inputs.SLOW_DRAWS):
-        rows = learning.draw_examples(data.labels["train"], 3, seed=0, draw=draw)
-        assert not np.isnan(data.inputs["chords"]["train"][rows]).any()
-    assert data.inputs["spectra"]["new"].shape[1:] == (1, inputs.N_BANDS, 65)
+def test_spectra_are_means_of_pairs() -> None:
+    log_mel = np.arange(64 * 5, dtype=np.float32).reshape(1, 64, 5)
+    found = inputs.spectrum(log_mel)
+    assert found.shape == (1, 32, 2)
+    assert found[0, 3, 1] == log_mel[0, 6:8, 2:4].mean()
+
+
+def test_a_small_corpus_is_learned_from() -> None:
+    data = inputs.load(144, only=("tagger",), progress=False)
+    assert len(data.classes) == 12
+    assert {side: len(y) for side, y in data.labels.items()} == {
+        "train": 96,
+        "familiar": 24,
+        "new": 24,
+    }
     method = experiment.Method(2, "prototypes", "spectra", "VGG", n_steps=2)
     fitted = experiment.fit(method, data, 0, seed=0, look=True)
     assert fitted.said["new"].shape == (24, 12)
     np.testing.assert_allclose(fitted.said["new"].sum(axis=1), 1, rtol=1e-4)
     assert [moment.step for moment in fitted.moments] == [2]
+    again = experiment.fit(method, data, 0, seed=0)
+    np.testing.assert_array_equal(fitted.said["new"], again.said["new"])
 
 
 # ---- verdicts ----------------------------------------------------------------------------------
