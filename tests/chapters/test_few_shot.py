@@ -231,21 +231,19 @@ def _record(variant: str, seed: int, **metrics: float) -> Record:
 
 def test_differences_are_paired_by_seed_and_take_the_best() -> None:
     measured = Measured(
-        [_record("a: 5", seed, new=0.5 + 0.1 * seed) for seed in range(3)]
-        + [_record("b: 5", seed, new=0.4 + 0.1 * seed) for seed in range(3)]
-        + [_record("c: 5", seed, new=0.1) for seed in range(3)]
+        [_record("a: 5", seed, new_0=0.5 + 0.1 * seed) for seed in range(3)]
+        + [_record("b: 5", seed, new_0=0.4 + 0.1 * seed) for seed in range(3)]
+        + [_record("c: 5", seed, new_0=0.1) for seed in range(3)]
     )
     found = verdicts.between(("a",), ("b", "c", "not run"), (5,))(measured, "new")
     np.testing.assert_allclose(found, 0.1)
 
 
-def test_overfitting_is_counted_from_the_first_perfect_look() -> None:
-    curves = {"train_at_5": 0.5, "train_at_10": 1.0, "train_at_40": 1.0}
-    curves |= {"new_at_5": 0.2, "new_at_10": 0.4, "new_at_40": 0.3}
+def test_what_the_last_step_loses_is_counted_from_the_best_look() -> None:
+    curves = {"new_at_5": 0.2, "new_at_10": 0.4, "new_at_40": 0.3}
     curves |= {f"loss_at_{step}": 1.0 for step in (5, 10, 40)}
     measured = Measured([_record("p: 2", 0, **curves)])
     assert verdicts.looks(measured, "p: 2", "new")[0] == [5, 10, 40]
-    np.testing.assert_allclose(verdicts.after_overfitting("p", (2,))(measured, "new"), -0.1)
     np.testing.assert_allclose(verdicts.lost_without_validation("p", (2,))(measured, "new"), 0.1)
 
 
