@@ -2210,3 +2210,33 @@ WRONG |= {
     },
     "chains.3": {"the gradient of c": lambda *case: (*gradients_of_torch(*case)[:2], 100.0)},
 }
+
+
+def left_out_by_sums(x):
+    """Take each item away from the sum of its class."""
+    n_classes, n_items, _ = x.shape
+    means = np.broadcast_to(x.mean(axis=1), (n_classes, n_items, *x.mean(axis=1).shape)).copy()
+    own = np.arange(n_classes)
+    means[own, :, own] = (x.sum(axis=1, keepdims=True) - x) / (n_items - 1)
+    return ((x[:, :, None] - means) ** 2).sum(axis=-1)
+
+
+def told_by_torch(query, support, distance):
+    """Let torch measure and normalise."""
+    query, prototypes = torch.as_tensor(query), torch.as_tensor(support).mean(dim=1)
+    if distance == "squared":
+        apart = torch.cdist(query, prototypes, compute_mode="donot_use_mm_for_euclid_dist") ** 2
+    else:
+        apart = 1 - torch.cosine_similarity(query[:, None], prototypes[None], dim=-1)
+    return torch.softmax(-apart, dim=1)
+
+
+RIGHT |= {
+    "few_shot.1": (left_out_by_sums,),
+    "few_shot.2": (told_by_torch,),
+}
+
+WRONG |= {
+    "few_shot.1": {"the value at": lambda x: 1.1 * left_out_by_sums(x)},
+    "few_shot.2": {"the value at": lambda *case: 0.9 * told_by_torch(*case)},
+}
