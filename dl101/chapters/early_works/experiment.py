@@ -9,88 +9,46 @@ on judging, beside what one gets without learning.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from dl101.chapters.early_works import predictors, without_learning
+from dl101.chapters.early_works import without_learning
 from dl101.data.audiofile import resample
-from dl101.data.embedded.corpora import notes as corpus
-from dl101.data.sounds import load_sounds
 from dl101.data.source import DataConfig
 from dl101.evaluation import generation
-from dl101.nn.sampling import SamplingConfig
 from dl101.nn.waveform_models import SampleRNN, WaveNet, bits_per_sample
-from dl101.signal.waveforms import mu_law_decode, mu_law_encode
+from dl101.signal import predictors
+from dl101.systems.wavenet import (
+    CONDITION,
+    N_SAMPLES,
+    RATE,
+    Notes,
+    bits_of,
+    load_notes,
+    write,
+)
 from dl101.training import shipped
 from dl101.training.comparison import Comparison, Measurement
 from dl101.training.fit import check_loss
 
 CORPUS, N_TRACKS = "notes", 720
-RATE, N_SAMPLES, ONSET = without_learning.RATE, 6400, 160
-LOWEST, HIGHEST = 45, 69  # MIDI
-FAMILIES = tuple(corpus.FAMILIES)
-CONDITION = HIGHEST - LOWEST + 1 + len(FAMILIES)
 PITCH_RATE = 16_000  # the pitch tracker asks for so much
 N_PITCHES = 20  # notes whose pitch is measured, which takes longest
 UNCOUNTED = 64  # samples at the beginning of a chunk, before which the network saw nothing
 
 
-@dataclass(frozen=True, eq=False)
-class Notes:
-    """Notes of one side: ``codes`` (note, time), their pitches and families (numbers)."""
-
-    codes: NDArray[np.int64]
-    pitches: NDArray[np.int64]
-    families: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def __getitem__(self, chosen: slice | NDArray | Sequence[int]) -> Notes:
-        return Notes(self.codes[chosen], self.pitches[chosen], self.families[chosen])
-
-    @property
-    def told(self) -> Tensor:
-        """Return what a network is told, (note, condition)."""
-        return told_of(self.pitches, self.families)
-
-    @property
-    def audio(self) -> NDArray[np.float64]:
-        """Return the sounds that the codes stand for."""
-        return mu_law_decode(self.codes)
-
-
 Sides = Mapping[str, Notes]
-
-
-def told_of(pitches: Sequence[int] | NDArray, families: Sequence[int] | NDArray) -> Tensor:
-    """Return the two ones among zeros, (note, condition)."""
-    told = torch.zeros(len(pitches), CONDITION)
-    rows = torch.arange(len(pitches))
-    told[rows, torch.as_tensor(np.asarray(pitches)) - LOWEST] = 1.0
-    told[rows, HIGHEST - LOWEST + 1 + torch.as_tensor(np.asarray(families))] = 1.0
-    return told
 
 
 def load(*, n_tracks: int = N_TRACKS, seed: int = 0, progress: bool = True) -> Sides:
     """Return the notes of each side."""
-    data = DataConfig(dataset=CORPUS, n_tracks=n_tracks, seed=seed)
-    sides: dict[str, list[tuple]] = {"train": [], "validation": [], "test": []}
-    for track in load_sounds(data, RATE, progress=progress):
-        pitch = round(float(track.labels["pitchmidi"]))
-        if LOWEST <= pitch <= HIGHEST:
-            codes = mu_law_encode(track.audio[ONSET : ONSET + N_SAMPLES])
-            sides[track.side].append((codes, pitch, FAMILIES.index(track.labels["family"])))
-    return {
-        side: Notes(*(np.array(column) for column in zip(*rows, strict=True)))
-        for side, rows in sides.items()
-    }
+    return load_notes(DataConfig(dataset=CORPUS, n_tracks=n_tracks, seed=seed), progress=progress)
 
 
 # ---- networks ----------------------------------------------------------------------------------
@@ -147,31 +105,6 @@ def train(
         if curve is not None:
             curve.append(float(loss.detach()))
     return network.eval()
-
-
-@torch.inference_mode()
-def bits_of(network: nn.Module, notes: Notes) -> NDArray[np.float32]:
-    """Return the bits of each sample of whole notes, (note, time)."""
-    codes = torch.from_numpy(notes.codes)
-    parts = zip(codes.split(4), notes.told.split(4), strict=True)
-    return torch.cat([bits_per_sample(network(c, t), c) for c, t in parts]).numpy()
-
-
-def write(
-    network: WaveNet | SampleRNN,
-    told: Tensor,
-    *,
-    n_samples: int = N_SAMPLES,
-    temperature: float = 1.0,
-    start: NDArray[np.int64] | None = None,
-    seed: int = 0,
-) -> NDArray[np.float64]:
-    """Return sounds that the network has drawn, (note, time); they begin with ``start``, codes."""
-    generator = torch.Generator().manual_seed(seed)
-    uniform = torch.rand(len(told), n_samples, generator=generator)
-    given = None if start is None else torch.from_numpy(start)
-    codes = network.generate(uniform, told, SamplingConfig(temperature=temperature), start=given)
-    return mu_law_decode(codes.numpy())
 
 
 # ---- judged ------------------------------------------------------------------------------------
