@@ -54,11 +54,18 @@ class NetworkConfig(Settings):
 
 @dataclass(frozen=True)
 class WaveNetConfig(Settings):
-    """Everything a run depends on, except its seed."""
+    """Everything a run depends on, except its seed.
+
+    Attributes
+    ----------
+    heard
+        Samples of each note, from its onset, that training hears. All of a note are scored.
+    """
 
     scale: Literal["lab", "full"] = "lab"
     data: DataConfig = field(default_factory=lambda: DataConfig(dataset="notes"))
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    heard: Annotated[int, Range(at_least=1, at_most=N_SAMPLES)] = N_SAMPLES
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     @property
@@ -156,9 +163,9 @@ def load_tracks(
 
 
 def batches(settings: WaveNetConfig, tracks: Mapping[str, Notes], *, seed: int = 0) -> ExamplesData:
-    """Return shuffled batches of whole notes, so that no sample lacks its past."""
+    """Return shuffled batches of notes from their onsets on, so that no sample lacks its past."""
     sides = {
-        side: Examples(tracks[side].codes, tracks[side].told.numpy())
+        side: Examples(tracks[side].codes[:, : settings.heard], tracks[side].told.numpy())
         for side in ("train", "validation")
     }
     return ExamplesData(sides, settings.training.batch_size, seed)
