@@ -43,7 +43,7 @@ CONDITION = HIGHEST - LOWEST + 1 + len(FAMILIES)
 
 
 @dataclass(frozen=True)
-class NetworkConfig(Settings):
+class StackConfig(Settings):
     """Of the stack: ``stacks`` times ``layers``, whose dilations double from 1 on."""
 
     channels: Count = 32
@@ -64,7 +64,7 @@ class WaveNetConfig(Settings):
 
     scale: Literal["lab", "full"] = "lab"
     data: DataConfig = field(default_factory=lambda: DataConfig(dataset="notes"))
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: StackConfig = field(default_factory=StackConfig)
     heard: Annotated[int, Range(at_least=1, at_most=N_SAMPLES)] = N_SAMPLES
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
