@@ -53,7 +53,7 @@ class StackConfig(Settings):
 
 
 @dataclass(frozen=True)
-class WaveNetConfig(Settings):
+class WaveNetSystemConfig(Settings):
     """Everything a run depends on, except its seed.
 
     Attributes
@@ -74,14 +74,14 @@ class WaveNetConfig(Settings):
         return "wavenet"
 
 
-Config = WaveNetConfig
+Config = WaveNetSystemConfig
 
 
 def load_config(
     file: str | Path = "wavenet", *, scale: str = "lab", settings: Sequence[str] = ()
-) -> WaveNetConfig:
+) -> WaveNetSystemConfig:
     """Read a configuration; see :func:`dl101.training.protocol.load_config`."""
-    return protocol.load_config(WaveNetConfig, file, scale=scale, settings=settings)
+    return protocol.load_config(WaveNetSystemConfig, file, scale=scale, settings=settings)
 
 
 # ---- input ----
@@ -156,13 +156,15 @@ def load_notes(
 
 
 def load_tracks(
-    settings: WaveNetConfig, *, accept_restricted: bool = False, progress: bool = True
+    settings: WaveNetSystemConfig, *, accept_restricted: bool = False, progress: bool = True
 ) -> dict[str, Notes]:
     """Return the notes of each side of the split."""
     return load_notes(settings.data, accept_restricted=accept_restricted, progress=progress)
 
 
-def batches(settings: WaveNetConfig, tracks: Mapping[str, Notes], *, seed: int = 0) -> ExamplesData:
+def batches(
+    settings: WaveNetSystemConfig, tracks: Mapping[str, Notes], *, seed: int = 0
+) -> ExamplesData:
     """Return shuffled batches of notes from their onsets on, so that no sample lacks its past."""
     sides = {
         side: Examples(tracks[side].codes[:, : settings.heard], tracks[side].told.numpy())
@@ -179,7 +181,7 @@ class WaveNetSystem(fit.System):
 
     shipped_dtype = torch.float16
 
-    def __init__(self, settings: WaveNetConfig) -> None:
+    def __init__(self, settings: WaveNetSystemConfig) -> None:
         super().__init__(settings.training)
         self.settings, sizes = settings, settings.network
         self.network = WaveNet(
@@ -198,7 +200,7 @@ class WaveNetSystem(fit.System):
         return bits_per_sample(self(batch["input"], batch["label"]), batch["input"]).mean()
 
 
-def build(settings: WaveNetConfig, *, seed: int = 0) -> WaveNetSystem:
+def build(settings: WaveNetSystemConfig, *, seed: int = 0) -> WaveNetSystem:
     """Return an untrained system whose initial weights depend on ``seed`` alone."""
     L.seed_everything(config.checked(Seed, seed, "seed"), workers=True, verbose=False)
     return WaveNetSystem(settings)
@@ -248,7 +250,7 @@ def evaluate(system: WaveNetSystem, tracks: Mapping[str, Notes]) -> Evaluation:
     return _evaluation(tracks["test"], predict(system, tracks["test"]))
 
 
-def baselines(settings: WaveNetConfig, tracks: Mapping[str, Notes]) -> dict[str, Evaluation]:
+def baselines(settings: WaveNetSystemConfig, tracks: Mapping[str, Notes]) -> dict[str, Evaluation]:
     """Return the bits per sample of the simple predictors."""
     train, test = tracks["train"].codes, tracks["test"]
     return {

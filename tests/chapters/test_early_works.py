@@ -61,3 +61,13 @@ def test_a_network_learns_and_writes(monkeypatch):
 def test_decoded_codes_are_encoded_to_themselves():
     codes = np.arange(256)
     assert (mu_law_encode(mu_law_decode(codes)) == codes).all()
+
+
+def test_the_network_that_ships_is_loaded_and_plays_the_pitch_it_is_told():
+    (variant,) = experiment.LOADED.values()
+    network = experiment.ready(variant, {})
+    assert not network.training
+    told = wavenet.told_of([52, 57], [wavenet.FAMILIES.index("organ")] * 2)
+    sounds = wavenet.write(network, told, n_samples=3000, temperature=0.8)
+    assert sounds.std(axis=1).min() > 0.01
+    assert pitch_of(sounds[1][1000:]) == pytest.approx(220, rel=0.03)
