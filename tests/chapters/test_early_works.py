@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dl101.chapters.early_works import experiment, without_learning
+from dl101.signal import predictors
 from dl101.signal.waveforms import mu_law_decode, mu_law_encode
 from dl101.systems import wavenet
 
@@ -63,11 +64,32 @@ def test_decoded_codes_are_encoded_to_themselves():
     assert (mu_law_encode(mu_law_decode(codes)) == codes).all()
 
 
-def test_the_network_that_ships_is_loaded_and_plays_the_pitch_it_is_told():
+def test_the_network_that_ships_is_loaded_and_expects_what_a_tone_goes_on_with():
     (variant,) = experiment.LOADED.values()
     network = experiment.ready(variant, {})
     assert not network.training
-    told = wavenet.told_of([52, 57], [wavenet.FAMILIES.index("organ")] * 2)
-    sounds = wavenet.write(network, told, n_samples=3000, temperature=0.8)
-    assert sounds.std(axis=1).min() > 0.01
-    assert pitch_of(sounds[1][1000:]) == pytest.approx(220, rel=0.03)
+    codes = mu_law_encode(tone(57, 1600))[None]
+    organ = np.array([wavenet.FAMILIES.index("organ")])
+    bits = wavenet.bits_of(network, wavenet.Notes(codes, np.array([57]), organ, np.array(["a"])))
+    assert bits[:, 800:].mean() < 0.8 * predictors.linear(codes, codes, adapts=True)[:, 800:].mean()
+
+
+def test_a_network_that_ships_is_scored_as_it_writes(monkeypatch):
+    """Temperature and beginning are those of the variant; the pitch is that of the rest."""
+    asked = {}
+    codes = mu_law_encode(np.stack([tone(57, 500)] * 2))
+    notes = wavenet.Notes(codes, np.array([57, 57]), np.array([0, 1]), np.array(["a", "b"]))
+
+    def written(network, told, *, temperature, start):
+        asked.update(temperature=temperature, start=start.shape)
+        return mu_law_decode(codes)
+
+    monkeypatch.setattr(experiment, "write", written)
+    monkeypatch.setattr(experiment, "judged", lambda sounds, notes, given: {"given": given})
+    variant = experiment.WRITES_OTHERWISE["WaveNet, shipped, begun"]
+    network = experiment.ready(variant, {})
+    found = experiment.score(network, variant, {"test": notes}, writes=True)
+    assert asked == {"temperature": 0.9, "start": (2, 400)} and found["given"] == 400
+    brief = experiment.Variant()
+    assert experiment.score(network, brief, {"test": notes}, writes=True)["given"] == 0
+    assert asked == {"temperature": 1.0, "start": (2, 0)}
