@@ -4,93 +4,53 @@ Conventions: notes of the corpus ``notes`` between A2 and A4, 0.8 s from the ons
 mu-law codes. What a network is told of a note is a row of zeros with two ones: pitch and family.
 Scores are bits per sample on the test side, whose instruments nobody has heard in training. With
 seed 0 the networks also write a note for each of the test side; these are judged as in the chapter
-on judging, beside what one gets without learning.
+on judging, beside what one gets without learning. Two networks are trained here, briefly; a third
+one ships (:mod:`dl101.systems.wavenet`) and is only loaded: its seed is that of the notes alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dl101.chapters.early_works import predictors, without_learning
+from dl101.chapters.early_works import without_learning
 from dl101.data.audiofile import resample
-from dl101.data.embedded.corpora import notes as corpus
-from dl101.data.sounds import load_sounds
 from dl101.data.source import DataConfig
 from dl101.evaluation import generation
-from dl101.nn.sampling import SamplingConfig
 from dl101.nn.waveform_models import SampleRNN, WaveNet, bits_per_sample
-from dl101.signal.waveforms import mu_law_decode, mu_law_encode
+from dl101.signal import predictors
+from dl101.systems.wavenet import (
+    CONDITION,
+    N_SAMPLES,
+    RATE,
+    Notes,
+    bits_of,
+    load_notes,
+    write,
+)
 from dl101.training import shipped
 from dl101.training.comparison import Comparison, Measurement
-from dl101.training.fit import check_loss
+from dl101.training.loop import minimise
 
 CORPUS, N_TRACKS = "notes", 720
-RATE, N_SAMPLES, ONSET = without_learning.RATE, 6400, 160
-LOWEST, HIGHEST = 45, 69  # MIDI
-FAMILIES = tuple(corpus.FAMILIES)
-CONDITION = HIGHEST - LOWEST + 1 + len(FAMILIES)
 PITCH_RATE = 16_000  # the pitch tracker asks for so much
 N_PITCHES = 20  # notes whose pitch is measured, which takes longest
 UNCOUNTED = 64  # samples at the beginning of a chunk, before which the network saw nothing
 
 
-@dataclass(frozen=True, eq=False)
-class Notes:
-    """Notes of one side: ``codes`` (note, time), their pitches and families (numbers)."""
-
-    codes: NDArray[np.int64]
-    pitches: NDArray[np.int64]
-    families: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def __getitem__(self, chosen: slice | NDArray | Sequence[int]) -> Notes:
-        return Notes(self.codes[chosen], self.pitches[chosen], self.families[chosen])
-
-    @property
-    def told(self) -> Tensor:
-        """Return what a network is told, (note, condition)."""
-        return told_of(self.pitches, self.families)
-
-    @property
-    def audio(self) -> NDArray[np.float64]:
-        """Return the sounds that the codes stand for."""
-        return mu_law_decode(self.codes)
-
-
 Sides = Mapping[str, Notes]
-
-
-def told_of(pitches: Sequence[int] | NDArray, families: Sequence[int] | NDArray) -> Tensor:
-    """Return the two ones among zeros, (note, condition)."""
-    told = torch.zeros(len(pitches), CONDITION)
-    rows = torch.arange(len(pitches))
-    told[rows, torch.as_tensor(np.asarray(pitches)) - LOWEST] = 1.0
-    told[rows, HIGHEST - LOWEST + 1 + torch.as_tensor(np.asarray(families))] = 1.0
-    return told
 
 
 def load(*, n_tracks: int = N_TRACKS, seed: int = 0, progress: bool = True) -> Sides:
     """Return the notes of each side."""
-    data = DataConfig(dataset=CORPUS, n_tracks=n_tracks, seed=seed)
-    sides: dict[str, list[tuple]] = {"train": [], "validation": [], "test": []}
-    for track in load_sounds(data, RATE, progress=progress):
-        pitch = round(float(track.labels["pitchmidi"]))
-        if LOWEST <= pitch <= HIGHEST:
-            codes = mu_law_encode(track.audio[ONSET : ONSET + N_SAMPLES])
-            sides[track.side].append((codes, pitch, FAMILIES.index(track.labels["family"])))
-    return {
-        side: Notes(*(np.array(column) for column in zip(*rows, strict=True)))
-        for side, rows in sides.items()
-    }
+    return load_notes(DataConfig(dataset=CORPUS, n_tracks=n_tracks, seed=seed), progress=progress)
 
 
 # ---- networks ----------------------------------------------------------------------------------
@@ -106,9 +66,23 @@ class Variant:
     learning_rate: float = 1e-2
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A network that ships, and how it writes: at which temperature, with how many codes given."""
+
+    checkpoint: str = "wavenet"
+    temperature: float = 1.0
+    given: int = 0
+
+
 VARIANTS = {
     "WaveNet": Variant(),
     "SampleRNN": Variant((), n_steps=80, chunk=1600, learning_rate=4e-3),
+}
+LOADED = {"WaveNet, shipped": Loaded()}
+WRITES_OTHERWISE = {
+    "WaveNet, shipped, careful": Loaded(temperature=0.8),
+    "WaveNet, shipped, begun": Loaded(temperature=0.9, given=400),
 }
 BATCH = 4
 
@@ -132,58 +106,47 @@ def train(
         optimiser, variant.learning_rate, total_steps=variant.n_steps, pct_start=0.15
     )
     draws = torch.Generator().manual_seed(seed)
-    for step in range(variant.n_steps):
-        chosen = torch.randint(len(codes), (BATCH,), generator=draws)
-        begin = int(torch.randint(N_SAMPLES - variant.chunk + 1, (1,), generator=draws))
-        chunk = codes[chosen, begin : begin + variant.chunk]
-        bits = bits_per_sample(network(chunk, told[chosen]), chunk)
-        loss = bits[:, UNCOUNTED:].mean()
-        check_loss(loss.detach(), f"step {step}", optimiser)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
+
+    def chunks() -> Iterator[tuple[Tensor, Tensor]]:
+        for _ in range(variant.n_steps):
+            chosen = torch.randint(len(codes), (BATCH,), generator=draws)
+            begin = int(torch.randint(N_SAMPLES - variant.chunk + 1, (1,), generator=draws))
+            yield codes[chosen, begin : begin + variant.chunk], told[chosen]
+
+    def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
+        mean = bits_per_sample(network(*batch), batch[0])[:, UNCOUNTED:].mean()
         if curve is not None:
-            curve.append(float(loss.detach()))
-    return network.eval()
+            curve.append(float(mean.detach()))
+        return mean
+
+    def clip(*_: Any) -> None:
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+
+    optimiser.register_step_pre_hook(clip)
+    minimise(network, loss, chunks, optimiser, epochs=1, schedule=schedule)
+    return network
 
 
-@torch.inference_mode()
-def bits_of(network: nn.Module, notes: Notes) -> NDArray[np.float32]:
-    """Return the bits of each sample of whole notes, (note, time)."""
-    codes = torch.from_numpy(notes.codes)
-    parts = zip(codes.split(4), notes.told.split(4), strict=True)
-    return torch.cat([bits_per_sample(network(c, t), c) for c, t in parts]).numpy()
-
-
-def write(
-    network: WaveNet | SampleRNN,
-    told: Tensor,
-    *,
-    n_samples: int = N_SAMPLES,
-    temperature: float = 1.0,
-    start: NDArray[np.int64] | None = None,
-    seed: int = 0,
-) -> NDArray[np.float64]:
-    """Return sounds that the network has drawn, (note, time); they begin with ``start``, codes."""
-    generator = torch.Generator().manual_seed(seed)
-    uniform = torch.rand(len(told), n_samples, generator=generator)
-    given = None if start is None else torch.from_numpy(start)
-    codes = network.generate(uniform, told, SamplingConfig(temperature=temperature), start=given)
-    return mu_law_decode(codes.numpy())
+def ready(variant: Variant | Loaded, data: Sides, *, seed: int = 0) -> WaveNet | SampleRNN:
+    """Return a trained network: trained now, or loaded."""
+    if isinstance(variant, Loaded):
+        return shipped.load(variant.checkpoint).system.network
+    return train(variant, data, seed=seed)
 
 
 # ---- judged ------------------------------------------------------------------------------------
 
 
-def judged(sounds: NDArray, notes: Notes) -> dict[str, float]:
-    """Return what is measured of a sound for each of some notes, beside the recorded ones."""
+def judged(sounds: NDArray, notes: Notes, *, given: int = 0) -> dict[str, float]:
+    """Return what is measured of a sound for each of some notes, beside the recorded ones.
+
+    The pitch is that of what follows the first ``given`` samples.
+    """
     tagger = shipped.load("notes_tagger").system
     real = tagger.embed_sounds(list(notes.audio), RATE)
     found = tagger.embed_sounds(list(sounds), RATE)
     families = tagger.families_of(list(sounds), RATE).argmax(axis=1)
-    audible = [resample(x.astype(np.float32), RATE, PITCH_RATE) for x in sounds[:N_PITCHES]]
+    audible = [resample(x.astype(np.float32), RATE, PITCH_RATE) for x in sounds[:N_PITCHES, given:]]
     near = generation.plays_as_asked(audible, PITCH_RATE, notes.pitches[:N_PITCHES])
     return {
         "frechet": generation.frechet_distance(real, found),
@@ -242,26 +205,32 @@ PREDICTED = {
 
 
 def score(
-    network: WaveNet | SampleRNN, variant: Variant, data: Sides, *, writes: bool
+    network: WaveNet | SampleRNN, variant: Variant | Loaded, data: Sides, *, writes: bool
 ) -> dict[str, float]:
     """Return bits per sample and, where the network writes, what is measured of its notes."""
     notes = data["test"]
     found = {"bits": float(bits_of(network, notes).mean())}
-    return found | judged(write(network, notes.told), notes) if writes else found
+    if not writes:
+        return found
+    how = variant if isinstance(variant, Loaded) else Loaded()
+    start = notes.codes[:, : how.given]
+    sounds = write(network, notes.told, temperature=how.temperature, start=start)
+    return found | judged(sounds, notes, given=how.given)
 
 
 def run(
     seed: int, n_tracks: int | None = None, *, done: Collection[str] = ()
 ) -> Iterator[Measurement]:
     """Score the predictors, train and score the networks; with seed 0, judge what is written."""
+    writes = seed == 0
     comparison = Comparison(
         corpus=CORPUS,
         n_tracks=N_TRACKS,
         load=load,
         n_items=lambda data: len(data["test"]),
-        variants=VARIANTS,
-        train=train,
-        score=partial(score, writes=seed == 0),
-        baselines=PREDICTED | (UNLEARNED if seed == 0 else {}),
+        variants=VARIANTS | LOADED | (WRITES_OTHERWISE if writes else {}),
+        train=ready,
+        score=partial(score, writes=writes),
+        baselines=PREDICTED | (UNLEARNED if writes else {}),
     )
     yield from comparison.run(seed, n_tracks, done=done)

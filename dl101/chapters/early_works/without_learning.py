@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from dl101.signal import prediction
 from dl101.signal.mel import mel_filters, power_from_mel
 from dl101.signal.stft import griffin_lim, stft
+from dl101.systems.wavenet import RATE
 from dl101.units import cents_to_ratio, midi_to_hz
 
-RATE = 8000
 WINDOW, HOP, BANDS = 512, 128, 64  # of the mel spectrogram
 FRAME, STEP, ORDER = 256, 64, 20  # of the filters
 NOISE = 0.15  # share of the source's amplitude that is noise

@@ -1,4 +1,4 @@
-"""What stands beside the networks: simple predictors of the next mu-law code.
+"""Simple predictors of the next mu-law code, to stand beside networks that foresee it.
 
 Conventions: codes are (note, time), whole numbers from 0 to 255; a predictor returns bits, (note,
 time): ``-log2`` of the probability that it gave to the code, before it saw it. Nothing is fitted to
