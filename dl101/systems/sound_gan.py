@@ -35,7 +35,17 @@ from dl101.data.source import DataConfig
 from dl101.evaluation import generation
 from dl101.nn import sound_gan
 from dl101.systems import sound_gan_data
-from dl101.systems.sound_gan_data import HOP, LOWEST, N_PITCHES, RATE, SHAPE, WINDOW, Notes
+from dl101.systems.sound_gan_data import (
+    HOP,
+    LOWEST,
+    N_PITCHES,
+    RATE,
+    SHAPE,
+    WINDOW,
+    Notes,
+    numbers_of,
+    sounds_of,
+)
 from dl101.training import fit, protocol, shipped
 from dl101.training.examples import Examples, ExamplesData
 from dl101.training.fit import TrainingConfig
@@ -213,7 +223,7 @@ class SoundGanSystem(fit.System):
         self.made.append(self._embedded(made))
 
     def _embedded(self, pictures: Tensor) -> NDArray[np.float64]:
-        return self.judge[0].embed_sounds(sounds_of(pictures), RATE)
+        return self.judge[0].embed_sounds(sounds_of(pictures.float().cpu().numpy()), RATE)
 
     def on_validation_epoch_end(self) -> None:
         """Log the Fréchet distance, by which the weights to keep are chosen."""
@@ -252,18 +262,7 @@ def batches(
     )
 
 
-def numbers_of(notes: Notes) -> NDArray[np.int64]:
-    """Return the numbers of the pitches of notes, from 0."""
-    return notes.pitches_midi - LOWEST
-
-
 # ---- sounds and scores ----
-
-
-def sounds_of(pictures: Tensor) -> Sounds:
-    """Return the sounds of pictures (batch, 2, bin, frame), with the phases that they have."""
-    drawn = pictures.float().cpu().numpy()
-    return np.stack([sound_gan_data.from_picture(each) for each in drawn])
 
 
 @torch.no_grad()
@@ -273,7 +272,7 @@ def predict(system: SoundGanSystem, pitches: ArrayLike, *, seed: int = 0) -> Sou
     asked = torch.as_tensor(np.asarray(pitches), device=system.device)
     draw = torch.Generator().manual_seed(seed)
     noise = torch.randn(len(asked), system.settings.latent, generator=draw)
-    return sounds_of(system(noise.to(system.device), asked))
+    return sounds_of(system(noise.to(system.device), asked).cpu().numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -343,7 +342,7 @@ def gaussian_pictures(train: Notes, n: int, *, seed: int = 0) -> Sounds:
 def white_noise(n: int, *, seed: int = 0) -> Sounds:
     """Return white noise."""
     draw = np.random.default_rng([seed, 2]).standard_normal((n, sound_gan_data.N_SAMPLES))
-    return 0.1 * draw.astype(np.float32)
+    return (0.1 * draw).astype(np.float32)
 
 
 def baselines(settings: SoundGanConfig, tracks: Mapping[str, Notes]) -> dict[str, Evaluation]:

@@ -130,3 +130,13 @@ def by_griffin_lim(
 def pictures_of(notes: Notes) -> NDArray[np.float32]:
     """Return the pictures of notes, (note, 2, bin, frame)."""
     return np.stack([picture(sound) for sound in notes.audio])
+
+
+def numbers_of(notes: Notes) -> NDArray[np.int64]:
+    """Return the numbers of the pitches of notes, from 0."""
+    return notes.pitches_midi - LOWEST
+
+
+def sounds_of(pictures: ArrayLike) -> NDArray[np.float32]:
+    """Return the sounds of pictures, (note, 2, bin, frame), with the phases that they have."""
+    return np.stack([from_picture(each) for each in np.asarray(pictures)])
