@@ -88,7 +88,7 @@ class SoundGanConfig(Settings):
     channels: Count = 16
     critic_channels: Count = 16
     momentum: Probability = 0.0
-    penalty: NotNegative = 1.0
+    penalty: NotNegative = 0.05
     penalty_every: Count = 8
     pitch_weight: NotNegative = 1.0
     keep: Probability = 0.999
