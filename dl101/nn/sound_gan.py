@@ -306,6 +306,15 @@ class PictureCritic(nn.Module):
         return self.last(x)[:, 0], named
 
 
+def lit(pictures: Tensor) -> Tensor:
+    """Return pictures (batch, 2, bin, frame) whose second channel fades where the first is dark.
+
+    Phases of what nobody hears are noise, which a critic need not look at.
+    """
+    loud, turns = pictures.split(1, dim=1)
+    return torch.cat([loud, turns * (1 + loud) / 2], dim=1)
+
+
 def pixel_norm(x: Tensor) -> Tensor:
     """Scale the channels of each place to a mean square of 1."""
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)

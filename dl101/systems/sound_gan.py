@@ -3,7 +3,8 @@
 After GANSynth (Engel and others, 2019): a picture is the logarithm of the magnitude and the
 instantaneous frequency, one asks for a pitch, and the critic names the pitch beside its score. The
 generator sees the lines on which the partials of the pitch lie. Losses are logistic, with the
-penalty R1 of the critic's slope at recorded notes (Mescheder and others, 2018).
+penalty R1 of the critic's slope at recorded notes (Mescheder and others, 2018). The critic sees
+the instantaneous frequency only where something is heard, and learns faster than the generator.
 
 A generator goes on changing, and may become worse again. What is kept and shipped is ``network``,
 the mean of its weights on the way, from the epoch in which its notes were nearest to those of the
@@ -30,7 +31,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from dl101 import config
-from dl101.config import Count, NotNegative, Probability, Seed, Settings
+from dl101.config import Count, NotNegative, Positive, Probability, Seed, Settings
 from dl101.data.source import DataConfig
 from dl101.evaluation import generation
 from dl101.nn import sound_gan
@@ -72,6 +73,8 @@ class SoundGanConfig(Settings):
         Sizes of generator and critic.
     momentum
         First beta of Adam; the second is 0.99.
+    ahead
+        Learning rate of the critic over that of the generator.
     penalty, penalty_every
         Weight of R1, and on which of the steps it is taken (then with so many times the weight).
     pitch_weight
@@ -88,6 +91,7 @@ class SoundGanConfig(Settings):
     channels: Count = 16
     critic_channels: Count = 16
     momentum: Probability = 0.0
+    ahead: Positive = 2.0
     penalty: NotNegative = 0.05
     penalty_every: Count = 8
     pitch_weight: NotNegative = 1.0
@@ -166,19 +170,20 @@ class SoundGanSystem(fit.System):
         kept = {name: x for name, x in state_dict.items() if name.partition(".")[0] in here}
         return super().load_state_dict(kept, *args, **options)
 
-    def configure_optimizers(self) -> Any:
-        """Return the usual optimiser, with a short memory: a rival changes, too."""
-        made = super().configure_optimizers()
-        optimizer = made["optimizer"] if isinstance(made, dict) else made
-        for group in optimizer.param_groups:
-            group["betas"] = (self.settings.momentum, 0.99)
-        return made
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return both players, with a rate for each and a short memory: a rival changes, too."""
+        betas, rate = (self.settings.momentum, 0.99), self.settings.training.learning_rate
+        return [
+            {"params": self.maker.parameters(), "betas": betas, "lr": rate},
+            {"params": self.critic.parameters(), "betas": betas, "lr": self.settings.ahead * rate},
+        ]
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Return the sum of what both players minimise; each sees the other held fixed."""
-        given, real, pitches = self.settings, batch["input"], batch["label"]
+        given, pitches = self.settings, batch["label"]
+        real = sound_gan.lit(batch["input"])
         noise = torch.randn(len(real), given.latent, device=real.device)
-        made = self.maker(noise, pitches).float()
+        made = sound_gan.lit(self.maker(noise, pitches).float())
         of_real, named = self.critic(real)
         caught = sound_gan.logistic_critic(of_real.float(), self.critic(made.detach())[0].float())
         known = functional.cross_entropy(named.float(), pitches)
