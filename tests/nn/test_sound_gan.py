@@ -100,6 +100,14 @@ def test_a_generator_is_shown_the_lines() -> None:
     assert all(p.grad.abs().sum() > 0 for p in maker.parameters())
 
 
+def test_phases_fade_where_nothing_sounds() -> None:
+    pictures = torch.full((1, 2, 1, 3), 0.8)
+    pictures[0, 0, 0] = torch.tensor([-1.0, 0.0, 1.0])
+    found = sound_gan.lit(pictures)
+    assert torch.equal(found[:, 0], pictures[:, 0])
+    assert torch.allclose(found[0, 1, 0], torch.tensor([0.0, 0.4, 0.8]))
+
+
 def test_a_critic_of_the_spread_knows_copies() -> None:
     torch.manual_seed(0)
     critic = sound_gan.PictureCritic(SHAPE, 4, spread=True)

@@ -176,6 +176,16 @@ def test_each_player_sees_the_other_held_fixed(settings):
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
 
 
+def test_the_critic_learns_faster_and_the_mean_does_not_learn(settings):
+    made = system.build(settings)
+    made.configure_model()
+    maker, critic = made.parameter_groups()
+    assert critic["lr"] == 2 * maker["lr"]
+    assert maker["betas"] == (0.0, 0.99)
+    trained = {id(p) for group in (list(maker["params"]), list(critic["params"])) for p in group}
+    assert trained == {id(p) for p in made.parameters() if p.requires_grad}
+
+
 # ---- the network that ships ----------------------------------------------------------------------
 
 
