@@ -10,6 +10,10 @@ References
    SpecGAN, phase shuffle).
 .. [2] J. Engel and others, "GANSynth: adversarial neural audio synthesis", ICLR 2019.
 .. [3] I. Gulrajani and others, "Improved training of Wasserstein GANs", NIPS 2017.
+.. [4] L. Mescheder, A. Geiger and S. Nowozin, "Which training methods for GANs do actually
+   converge?", ICML 2018.
+.. [5] T. Karras and others, "Progressive growing of GANs for improved quality, stability, and
+   variation", ICLR 2018.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from dl101.errors import ShapeError
@@ -197,20 +202,95 @@ class PictureGenerator(nn.Module):
         return torch.tanh(self.last(pixel_norm(F.leaky_relu(x, 0.2))))
 
 
+def lines_of(
+    f0_hz: ArrayLike, n_bins: int, *, sample_rate: int, window_samples: int, hop_samples: int
+) -> Tensor:
+    """Return pictures without time of where partials lie, (pitch, 3, bin), for each fundamental.
+
+    Cosine and sine of ``2 * pi * frequency / f0``, so that each partial is a crest of the cosine,
+    and the instantaneous frequency of the nearest partial, in half turns a frame.
+    """
+    frequency = torch.arange(n_bins) * sample_rate / window_samples
+    f0 = torch.as_tensor(f0_hz, dtype=torch.float32)[:, None]
+    number = frequency / f0
+    turns = 2 * torch.round(number).clamp(min=1) * f0 * hop_samples / sample_rate
+    angle = 2 * torch.pi * number
+    return torch.stack([angle.cos(), angle.sin(), (turns + 1) % 2 - 1], dim=1)
+
+
+class LineGenerator(nn.Module):
+    """Noise and a pitch to pictures of sounds; it is shown where the partials of the pitch lie.
+
+    Transposed convolutions, each of which doubles bins and frames. The last two layers see the
+    lines of the pitch beside what the layers before made.
+
+    Parameters
+    ----------
+    shape
+        (channel, bin, frame) of a picture; bins and frames are multiples of 16.
+    lines
+        (pitch, 3, bin) of :func:`lines_of`, for the pitches that one can ask for.
+    latent
+        Numbers of noise.
+    channels
+        The first layers have four times, then twice as many, and the last, which cost most, half.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], lines: Tensor, latent: int = 32, channels: int = 16
+    ) -> None:
+        super().__init__()
+        self.latent = latent
+        self.register_buffer("lines", lines, persistent=False)
+        n_pitches, n_lines, _ = lines.shape
+        widths = [4 * channels, 4 * channels, 2 * channels, 2 * channels, max(channels // 2, 1)]
+        self.grid = (widths[0], shape[1] // 16, shape[2] // 16)
+        self.first = nn.Linear(latent + n_pitches, self.grid[0] * self.grid[1] * self.grid[2])
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(a + more, b, (6, 4), 2, padding=(2, 1))
+            for (a, b), more in zip(pairwise(widths), (0, 0, 0, n_lines), strict=True)
+        )
+        self.last = nn.Conv2d(widths[-1] + n_lines, shape[0], 1)
+
+    def forward(self, noise: Tensor, pitches: Tensor) -> Tensor:
+        """Return (batch, channel, bin, frame) of noise (batch, latent) and pitches (batch,)."""
+        told = F.one_hot(pitches, len(self.lines)).to(noise)
+        lines = self.lines[pitches][..., None]
+        x = self.first(torch.cat([noise, told], dim=1)).unflatten(-1, self.grid)
+        for number, up in enumerate(self.ups, start=1):
+            x = pixel_norm(F.leaky_relu(x, 0.2))
+            x = up(_beside(x, lines[:, :, ::2]) if number == len(self.ups) else x)
+        return torch.tanh(self.last(_beside(pixel_norm(F.leaky_relu(x, 0.2)), lines)))
+
+
+def _beside(x: Tensor, lines: Tensor) -> Tensor:
+    return torch.cat([x, lines.expand(-1, -1, -1, x.shape[-1]).to(x)], dim=1)
+
+
 class PictureCritic(nn.Module):
     """Pictures of sounds to a score, and to logits of the pitch [2]_; as the generator, backwards.
 
-    ``shape``, ``channels`` and ``n_pitches`` as in :class:`PictureGenerator`.
+    ``shape``, ``channels`` and ``n_pitches`` as in :class:`PictureGenerator`. With ``spread`` the
+    score depends on how much the pictures of the batch differ, too [5]_, so that a generator that
+    makes one sound is caught.
     """
 
-    def __init__(self, shape: tuple[int, int, int], channels: int = 16, n_pitches: int = 0) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        channels: int = 16,
+        n_pitches: int = 0,
+        *,
+        spread: bool = False,
+    ) -> None:
         super().__init__()
+        self.spread = spread
         widths = [shape[0], *(channels * k for k in (1, 2, 2, 4))]
         self.layers = nn.ModuleList(
             nn.Conv2d(a, b, (5, 4), 2, padding=(2, 1)) for a, b in pairwise(widths)
         )
         n = widths[-1] * (shape[1] // 16) * (shape[2] // 16)
-        self.last = nn.Linear(n, 1)
+        self.last = nn.Linear(n + spread, 1)
         self.pitch = nn.Linear(n, n_pitches) if n_pitches else None
 
     def forward(self, pictures: Tensor) -> Judged:
@@ -219,7 +299,20 @@ class PictureCritic(nn.Module):
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)
         x = x.flatten(1)
-        return self.last(x)[:, 0], None if self.pitch is None else self.pitch(x)
+        named = None if self.pitch is None else self.pitch(x)
+        if self.spread:
+            deviation = (x.float().var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
+            x = torch.cat([x, deviation.expand(len(x), 1).to(x)], dim=1)
+        return self.last(x)[:, 0], named
+
+
+def lit(pictures: Tensor) -> Tensor:
+    """Return pictures (batch, 2, bin, frame) whose second channel fades where the first is dark.
+
+    Phases of what nobody hears are noise, which a critic need not look at.
+    """
+    loud, turns = pictures.split(1, dim=1)
+    return torch.cat([loud, turns * (1 + loud) / 2], dim=1)
 
 
 def pixel_norm(x: Tensor) -> Tensor:
@@ -238,6 +331,33 @@ def wasserstein_critic(real: Tensor, made: Tensor) -> Tensor:
 def wasserstein_generator(made: Tensor) -> Tensor:
     """Return what a generator minimises: minus the mean score of what it made."""
     return -made.mean()
+
+
+def logistic_critic(real: Tensor, made: Tensor) -> Tensor:
+    """Return the cross-entropy of a critic whose scores are logits of being real."""
+    return F.softplus(-real).mean() + F.softplus(made).mean()
+
+
+def logistic_generator(made: Tensor) -> Tensor:
+    """Return the cross-entropy of what was made, were it real."""
+    return F.softplus(-made).mean()
+
+
+def real_penalty(critic: Callable[[Tensor], Judged], real: Tensor) -> Tensor:
+    r"""Return the mean of :math:`\lVert \nabla_x D(x) \rVert_2^2` at real items: R1 [4]_.
+
+    A critic that has nothing left to tell apart is drawn to being flat, and the game to an end.
+
+    Parameters
+    ----------
+    critic
+        Returns scores first.
+    real
+        A batch; no gradient reaches it.
+    """
+    at = real.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(critic(at)[0].float().sum(), at, create_graph=True)
+    return slope.float().flatten(1).square().sum(dim=1).mean()
 
 
 def gradient_penalty(critic: Callable[[Tensor], Judged], real: Tensor, made: Tensor) -> Tensor:

@@ -128,11 +128,15 @@ class System(L.LightningModule):
         n = len(next(iter(batch.values())))
         self.log("val_loss", self.loss(batch), prog_bar=True, batch_size=n, sync_dist=True)
 
+    def parameter_groups(self) -> Any:
+        """Return what is trained; groups may have rates of their own."""
+        return self.parameters()
+
     def configure_optimizers(self) -> Any:
         """Return AdamW and, unless constant, a warm-up and cosine schedule stepped every batch."""
         config = self.training_config
         optimizer = torch.optim.AdamW(
-            self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            self.parameter_groups(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         if config.schedule == "constant":
             return optimizer

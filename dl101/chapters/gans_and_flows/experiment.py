@@ -1,6 +1,6 @@
 """What the chapter on adversarial networks and flows for sound compares over seeds.
 
-Sounds are those of :mod:`dl101.chapters.gans_and_flows.sounds`. The corpus is that of seed 0 in
+Sounds are those of :mod:`dl101.systems.sound_gan_data`. The corpus is that of seed 0 in
 every run; a run's seed draws the weights, the order of training and the noise. Notes that are asked
 for are one half of the corpus' validation side (the instruments of the training side in other
 bodies), those that are compared with the other half: as many.
@@ -14,23 +14,22 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
 
 import numpy as np
-import scipy.spatial.distance
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from dl101.chapters.gans_and_flows import likelihood, vocoder
-from dl101.chapters.gans_and_flows import sounds as notes
+from dl101.chapters.gans_and_flows import sounds as short
 from dl101.chapters.gans_and_flows.likelihood import FlowTraining
-from dl101.chapters.gans_and_flows.sounds import N_SAMPLES, RATE, Notes, Rivals
+from dl101.chapters.gans_and_flows.sounds import Rivals
 from dl101.data.audiofile import resample
-from dl101.evaluation import generation as judge
 from dl101.nn.sound_gan import WaveCritic
-from dl101.systems import autoregressive, flow
+from dl101.systems import autoregressive, flow, sound_gan
+from dl101.systems import sound_gan_data as notes
 from dl101.systems.flow_data import FAMILIES
+from dl101.systems.sound_gan_data import N_SAMPLES, RATE, Notes
 from dl101.training import shipped
 from dl101.training.comparison import Comparison, Measurement
 
@@ -41,45 +40,28 @@ SHORT = 400  # training notes for what needs mel spectrograms
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Notes by side, the halves of the validation side, and the judge's view of one of them."""
+    """Notes by side, and the judge of the two halves of the validation side."""
 
     sides: Mapping[str, Notes]
-    asked: Notes
-    real: Notes
-    tagger: Any
-    embedded: NDArray[np.float64]
+    judge: sound_gan.Judge
 
     def __len__(self) -> int:
         return len(self.asked)
 
+    @property
+    def asked(self) -> Notes:
+        """The notes that are asked for."""
+        return self.judge.asked
+
     def scores(self, sounds: NDArray[np.float32]) -> dict[str, float]:
         """Return what is measured of sounds, one for each note that is asked for."""
-        found = self.tagger.embed_sounds(list(sounds), RATE)
-        kernel = judge.kernel_distance(self.embedded, found)
-        heard = np.array([notes.clear_pitch(sound) for sound in sounds])
-        clear = np.isfinite(heard)
-        near = np.abs(heard - self.asked.pitches_midi) < judge.NEAR_SEMITONES
-        spread = scipy.spatial.distance.pdist(found).mean()
-        return {
-            "frechet": judge.frechet_distance(self.embedded, found),
-            "kid": kernel.value,
-            "kid_error": kernel.standard_error,
-            "coverage": judge.density_coverage(self.embedded, found)[1],
-            "pitch": float(near.mean()),
-            "clear": float(clear.mean()),
-            "n_pitches": len(set(np.round(heard[clear]))),
-            "spread": float(spread / scipy.spatial.distance.pdist(self.embedded).mean()),
-        }
+        return self.judge(sounds).mean
 
 
 @lru_cache(maxsize=1)
 def _data(n_tracks: int) -> Data:
     sides = notes.load(n_tracks=n_tracks, progress=False)
-    held_out = sides["validation"]
-    halves = [held_out[first : len(held_out) // 2 * 2 : 2] for first in (0, 1)]
-    tagger = shipped.load("notes_tagger").system
-    real, asked = halves
-    return Data(sides, asked, real, tagger, tagger.embed_sounds(list(real.audio), RATE))
+    return Data(sides, sound_gan.judge_of(sides["validation"]))
 
 
 def load(*, seed: int = 0, n_tracks: int = N_TRACKS, progress: bool = True) -> Data:
@@ -90,26 +72,8 @@ def load(*, seed: int = 0, n_tracks: int = N_TRACKS, progress: bool = True) -> D
 # ---- sounds of no learned generator --------------------------------------------------------------
 
 
-def gaussian_pictures(train: Notes, n: int, *, seed: int = 0) -> NDArray[np.float32]:
-    """Return sounds of magnitudes that a Gaussian draws, with phases by Griffin-Lim.
-
-    The log magnitudes of all bins and frames have the mean and the covariance of the training
-    notes: all that there is to know of them, but for the form of their distribution.
-    """
-    pictures = notes.examples_of(train, "magnitude").numpy()
-    flat = pictures.reshape(len(pictures), -1)
-    weights = np.random.default_rng([seed, 3]).standard_normal((n, len(flat)))
-    drawn = flat.mean(0) + weights @ (flat - flat.mean(0)) / np.sqrt(len(flat) - 1)
-    clipped = np.clip(drawn, -1, 1).reshape(n, *pictures.shape[1:])
-    return np.stack([notes.by_griffin_lim(each) for each in clipped])
-
-
 def baselines(seed: int) -> dict[str, Callable[[Data], Mapping[str, float]]]:
     """Return scores that bound the others: of real notes, and of sounds without a network."""
-
-    def white(data: Data) -> Mapping[str, float]:
-        draw = np.random.default_rng([seed, 2])
-        return data.scores(0.1 * draw.standard_normal(data.asked.audio.shape).astype(np.float32))
 
     def through_pictures(data: Data) -> Mapping[str, float]:
         return data.scores(
@@ -119,9 +83,9 @@ def baselines(seed: int) -> dict[str, Callable[[Data], Mapping[str, float]]]:
     return {
         "real": lambda data: data.scores(data.asked.audio),
         "real, Griffin-Lim": through_pictures,
-        "white noise": white,
+        "white noise": lambda data: data.scores(sound_gan.white_noise(len(data), seed=seed)),
         "Gaussian": lambda data: data.scores(
-            gaussian_pictures(data.sides["train"], len(data), seed=seed)
+            sound_gan.gaussian_pictures(data.sides["train"], len(data), seed=seed)
         ),
     }
 
@@ -136,18 +100,17 @@ GANS: dict[str, Rivals] = {
 }
 
 
-def train_gan(rivals: Rivals, data: Data, *, seed: int) -> notes.Trained:
+def train_gan(rivals: Rivals, data: Data, *, seed: int) -> short.Trained:
     """Return a trained generator."""
     train = data.sides["train"]
-    pitches = torch.from_numpy(train.pitches_midi - notes.LOWEST)
-    return notes.train(rivals, notes.examples_of(train, rivals.kind), pitches, seed=seed)
+    pitches = torch.from_numpy(notes.numbers_of(train))
+    return short.train(rivals, short.examples_of(train, rivals.kind), pitches, seed=seed)
 
 
-def score_gan(trained: notes.Trained, rivals: Rivals, data: Data) -> dict[str, float]:
+def score_gan(trained: short.Trained, rivals: Rivals, data: Data) -> dict[str, float]:
     """Return the scores of a sound for each note that is asked for."""
     start = time.process_time()
-    pitches = data.asked.pitches_midi - notes.LOWEST
-    sounds = notes.sounds_of(trained.network, rivals, pitches)
+    sounds = short.sounds_of(trained.network, rivals, notes.numbers_of(data.asked))
     spent = time.process_time() - start
     times = {"seconds": trained.seconds, "seconds_sound": spent / len(sounds)}
     return data.scores(sounds) | times
@@ -156,9 +119,18 @@ def score_gan(trained: notes.Trained, rivals: Rivals, data: Data) -> dict[str, f
 # ---- networks that ship --------------------------------------------------------------------------
 
 
+SHIPPED = {
+    "autoregressive": "autoregressive",
+    "latent flow": "flow",
+    "GANSynth, long": "sound_gan",
+}
+
+
 def shipped_sounds(name: str, asked: Notes, *, seed: int) -> NDArray[np.float32]:
     """Return what a network that ships makes of the notes that are asked for, at 4,000 Hz."""
     system = shipped.load(name).system
+    if name == "sound_gan":
+        return sound_gan.predict(system, notes.numbers_of(asked), seed=seed)
     pitches, families = asked.pitches_midi.astype(float), list(map(str, asked.families))
     module = {"autoregressive": autoregressive, "flow": flow}[name]
     if name == "flow":
@@ -196,7 +168,7 @@ def train_on_phase(radius: int, data: Data, *, seed: int, n_steps: int = 60) -> 
     """Return a critic that learned to tell marks by their phase, the only difference there is."""
     torch.manual_seed(seed)
     draw = torch.Generator().manual_seed(seed)
-    audio = notes.examples_of(data.sides["train"], "waveform")
+    audio = short.examples_of(data.sides["train"], "waveform")
     critic = WaveCritic(N_SAMPLES, 8, shuffle=radius)
     optimiser = torch.optim.Adam(critic.parameters(), lr=2e-3)
     for _ in range(n_steps):
@@ -216,7 +188,7 @@ def train_on_phase(radius: int, data: Data, *, seed: int, n_steps: int = 60) -> 
 def score_phase(critic: nn.Module, radius: int, data: Data) -> dict[str, float]:
     """Return how often the critic tells, of a real and a made note, which is which."""
     draw = torch.Generator().manual_seed(99)
-    audio = notes.examples_of(data.asked, "waveform")
+    audio = short.examples_of(data.asked, "waveform")
     real, made = (critic(marked(audio, each, draw))[0] for each in (False, True))
     return {"told apart": float((real[:, None] > made).float().mean())}
 
@@ -310,7 +282,7 @@ def comparisons(seed: int) -> Iterator[Comparison]:
     yield Comparison(
         **common,
         baselines=baselines(seed),
-        variants={"autoregressive": "autoregressive", "latent flow": "flow"},
+        variants=SHIPPED,
         train=lambda name, data, *, seed: shipped.load(name).system,
         score=partial(score_shipped, seed=seed),
         describe=lambda name: {"network": name},

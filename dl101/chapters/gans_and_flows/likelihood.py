@@ -16,10 +16,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from dl101.chapters.gans_and_flows.sounds import N_SAMPLES, RATE
 from dl101.nn.normalizing_flow import SoundFlow, bits_per_sample
 from dl101.signal.mel import mel_filters
 from dl101.signal.stft import stft
+from dl101.systems.sound_gan_data import N_SAMPLES, RATE
 
 N_BITS = 12
 STEP = 2.0 ** (1 - N_BITS)
