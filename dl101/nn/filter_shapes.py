@@ -269,10 +269,17 @@ class TemporalBank(nn.Module):
 
 
 def temporal_net(
-    shapes: Sequence[Shape], n_classes: int, *, input_shape: tuple[int, int] = (40, 250)
+    shapes: Sequence[Shape],
+    n_classes: int,
+    *,
+    input_shape: tuple[int, int] = (40, 250),
+    bands: int = 4,
 ) -> ShapeNet:
-    """Return a network of temporal filters: *O-net*, *P-net*, or both, as the shapes say."""
-    return ShapeNet([TemporalBank(shapes)], input_shape, n_classes)
+    """Return a network of temporal filters: *O-net*, *P-net*, or both, as the shapes say.
+
+    See :class:`ShapeNet` and, for ``bands``, :class:`TemporalBank`.
+    """
+    return ShapeNet([TemporalBank(shapes, bands=bands)], input_shape, n_classes)
 
 
 def _check_input(x: Tensor, input_shape: tuple[int, int]) -> None:
