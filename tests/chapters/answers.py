@@ -2211,6 +2211,7 @@ RIGHT |= {
 WRONG |= {
     "filter_shapes.1": {
         "should be": lambda m, n, b, e, w, h, r: (e[b], e[b + m + 1], 42.0 * n),
+        "three": lambda m, n, b, e, w, h, r: (e[b + m + 1] - e[b], 1e3 * ((n - 1) * h + w) / r),
     },
     "filter_shapes.2": {
         "should be": lambda s, b, f, p, c: counted_on_a_network(s, b, f, p, c) + 3,

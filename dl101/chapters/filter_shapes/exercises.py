@@ -19,7 +19,6 @@ def _extent(
     bottom: int = 0,
     samples: Callable[[int, int, int], int] = lambda n, hop, window: (n - 1) * hop + window,
     scale: float = 1000.0,
-    as_width: bool = False,
     swapped: bool = False,
     turned: bool = False,
 ) -> Callable[..., tuple | None]:
@@ -39,8 +38,7 @@ def _extent(
             return None
         low, high = float(edges_hz[lowest + bottom]), float(edges_hz[lowest + m + top])
         duration = samples(n, hop_samples, window_samples) / sample_rate * scale
-        found = (high - low, duration) if as_width else (low, high, duration)
-        return found[::-1] if turned else found
+        return (high, low, duration) if turned else (low, high, duration)
 
     return extent
 
@@ -93,12 +91,10 @@ EXTENT = Function(
         "The duration is in samples: divide by the sample rate.": (
             lambda m, n, b, e, w, h, r: (float(e[b]), float(e[b + m + 1]), (n - 1) * h + w)
         ),
-        "Give the two ends in hertz, not how far they are apart: on the mel scale the same filter "
-        "is wider higher up.": _extent(as_width=True),
         "Height and width are exchanged: the height counts bands, the width frames.": (
             _extent(swapped=True)
         ),
-        "The order is another one: lowest Hz, highest Hz, milliseconds.": _extent(turned=True),
+        "Low and high are exchanged: first the lowest frequency.": _extent(turned=True),
     },
     differs="For {0} bands x {1} frames from band {2} on, number {at} should be {right:.5g} and is "
     "{got:.5g}.",

@@ -51,24 +51,21 @@ def sound(rhythm: str, instrument: str, rng: np.random.Generator) -> NDArray[np.
     return (0.5 * audio / np.abs(audio).max()).astype(np.float32)
 
 
-def sides(n: int = 64, *, seed: int = 0) -> tuple[dict[str, Examples], dict[str, NDArray]]:
-    """Return examples by side, and the sounds of the test side by their number.
+def sides(n: int = 64, *, seed: int = 0) -> tuple[dict[str, Examples], list[NDArray]]:
+    """Return examples by side, and the sounds of the test side.
 
     Labels are (items, 2): the rhythm and the instrument. There are ``n`` sounds to learn from, half
     as many to choose the epoch and ``n`` to test.
     """
     rng = np.random.default_rng([seed, 23])
-    made, sounds = {}, []
+    made = {}
     for side, number in (("train", n), ("validation", n // 2), ("test", n)):
         labels = np.array([[k % 2, k // 2 % 2] for k in range(number)])
         audio = [sound(tuple(RHYTHMS)[r], INSTRUMENTS[i], rng) for r, i in labels]
         inputs = np.stack([features(each, SAMPLE_RATE) for each in audio])
         made[side] = Examples(inputs, labels)
-        sounds = audio
     scaled = standardise(made, axis=(0, 1, 2))
-    return {s: Examples(e.inputs[:, None], e.labels) for s, e in scaled.items()}, dict(
-        enumerate(sounds)
-    )
+    return {s: Examples(e.inputs[:, None], e.labels) for s, e in scaled.items()}, audio
 
 
 SHAPES: Mapping[str, Shape] = {"Time": Shape(8, 1, 60), "Frequency": Shape(8, 32, 1)}
