@@ -59,7 +59,7 @@ EXTENT = Function(
     rubric={
         "the lower end of its lowest band, the upper end of its highest": 1,
         "n frames last (n - 1) hops and a window": 1,
-        "milliseconds": 1,
+        "the duration in milliseconds": 1,
     },
     right=_extent(),
     cases=_filters,
