@@ -27,6 +27,7 @@ from dl101.lab import costs
 from dl101.nn import (
     blocks,
     code_patterns,
+    filter_shapes,
     flow,
     frames,
     losses,
@@ -2239,4 +2240,45 @@ RIGHT |= {
 WRONG |= {
     "few_shot.1": {"the value at": lambda x: 1.1 * left_out_by_sums(x)},
     "few_shot.2": {"the value at": lambda *case: 0.9 * told_by_torch(*case)},
+}
+
+# ---- filter shapes -----------------------------------------------------------------------------
+
+
+def extent_of_the_library(height, width, lowest, edges_hz, window, hop, rate):
+    """Look at which band's triangles are not zero, and at the samples of the last frame."""
+    low = edges_hz[:-2][lowest : lowest + height].min()
+    high = edges_hz[2:][lowest : lowest + height].max()
+    samples = np.concatenate([np.arange(k * hop, k * hop + window) for k in range(width)])
+    return np.array([low, high, 1e3 * np.unique(samples).size / rate])
+
+
+def counted_on_a_network(shapes, n_bands, n_frames, pool, n_classes):
+    branches = [filter_shapes.Branch(Shape(*shape), pool) for shape in shapes]
+    network = filter_shapes.ShapeNet(branches, (n_bands, n_frames), n_classes)
+    return sum(p.numel() for p in network.parameters())
+
+
+def paired_by_counting(first, second):
+    only = [(a, b) for a, b in zip(first, second, strict=True) if a != b]
+    gained, n = sum(a for a, _ in only) - sum(b for _, b in only), len(first)
+    return torch.tensor([gained / n, math.sqrt(len(only) / n - (gained / n) ** 2) / math.sqrt(n)])
+
+
+RIGHT |= {
+    "filter_shapes.1": (extent_of_the_library,),
+    "filter_shapes.2": (counted_on_a_network,),
+    "filter_shapes.3": (paired_by_counting,),
+}
+WRONG |= {
+    "filter_shapes.1": {
+        "should be": lambda m, n, b, e, w, h, r: (e[b], e[b + m + 1], 42.0 * n),
+        "three": lambda m, n, b, e, w, h, r: (e[b + m + 1] - e[b], 1e3 * ((n - 1) * h + w) / r),
+    },
+    "filter_shapes.2": {
+        "should be": lambda s, b, f, p, c: counted_on_a_network(s, b, f, p, c) + 3,
+    },
+    "filter_shapes.3": {
+        "should be": lambda a, b: (np.mean(a) - np.mean(b), 0.5),
+    },
 }
