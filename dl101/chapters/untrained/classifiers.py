@@ -64,9 +64,10 @@ class ELM:
 
     def fit(self, x: NDArray, classes: NDArray) -> ELM:
         """Find W2 from features (item, number) and classes (item,)."""
-        return self._solve(*np.linalg.svd(self.hidden(x), full_matrices=False), classes)
+        return self.solve(*np.linalg.svd(self.hidden(x), full_matrices=False), classes)
 
-    def _solve(self, u: NDArray, s: NDArray, vt: NDArray, classes: NDArray) -> ELM:
+    def solve(self, u: NDArray, s: NDArray, vt: NDArray, classes: NDArray) -> ELM:
+        """Find W2 from the decomposition u diag(s) vt of the hidden layer, and the classes."""
         # With H = U diag(s) V', the ridge solution is V diag(s / (s^2 + strength)) U' Y.
         gain = np.zeros_like(s)
         used = s > 1e-10 * s.max()
@@ -110,7 +111,7 @@ def machines(x: NDArray, classes: NDArray, *, seed: int = 0) -> Iterator[tuple[A
     for n_hidden in HIDDEN:
         parts = np.linalg.svd(ELM(n_hidden, seed=seed).hidden(x), full_matrices=False)
         for strength in STRENGTHS:
-            yield (n_hidden, strength), ELM(n_hidden, strength, seed=seed)._solve(*parts, classes)
+            yield (n_hidden, strength), ELM(n_hidden, strength, seed=seed).solve(*parts, classes)
 
 
 def support_vectors(x: NDArray, classes: NDArray) -> Iterator[tuple[Any, Classifier]]:

@@ -169,21 +169,21 @@ class Architecture:
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "sample-level": Architecture("waveform", lambda n, _: SampleLevel(n), (23, 69, 512)),
-    "frame-level": Architecture("waveform", lambda n, _: FrameLevel(n), (40, 120, 896)),
+    "sample-level": Architecture("waveform", lambda n, _: SampleLevel(n), (23, 46, 512)),
+    "frame-level": Architecture("waveform", lambda n, _: FrameLevel(n), (40, 80, 896)),
     "frame-level, many": Architecture(
-        "waveform", lambda n, _: FrameLevel(n, FRAME_LENGTHS), (20, 60, 448)
+        "waveform", lambda n, _: FrameLevel(n, FRAME_LENGTHS), (20, 40, 448)
     ),
-    "7x96": Architecture("spectrogram", lambda n, _: Shaped([Shape(n, 96, 7)]), (160, 480, 3585)),
-    "7x86": Architecture("spectrogram", lambda n, _: Shaped([Shape(n, 86, 7)]), (160, 480, 3585)),
-    "timbral": Architecture("spectrogram", lambda n, _: Shaped(tall(n)), (8, 32, 256)),
+    "7x96": Architecture("spectrogram", lambda n, _: Shaped([Shape(n, 96, 7)]), (160, 320, 3585)),
+    "7x86": Architecture("spectrogram", lambda n, _: Shaped([Shape(n, 86, 7)]), (160, 320, 3585)),
+    "timbral": Architecture("spectrogram", lambda n, _: Shaped(tall(n)), (8, 16, 256)),
     "temporal": Architecture(
-        "spectrogram", lambda n, lengths: Shaped([], wide(n, lengths)), (8, 32, 256)
+        "spectrogram", lambda n, lengths: Shaped([], wide(n, lengths)), (8, 16, 256)
     ),
     "timbral+temporal": Architecture(
-        "spectrogram", lambda n, lengths: Shaped(tall(n), wide(n, lengths)), (4, 16, 128)
+        "spectrogram", lambda n, lengths: Shaped(tall(n), wide(n, lengths)), (4, 8, 128)
     ),
-    "VGG": Architecture("spectrogram", lambda n, _: VGG(n), (32, 96, 717)),
+    "VGG": Architecture("spectrogram", lambda n, _: VGG(n), (32, 64, 717)),
 }
 
 

@@ -51,9 +51,9 @@ class Task:
 
 
 TASKS: Mapping[str, Task] = {
-    "genres": Task("genre", 240, 4.0, 1.5),
-    "dances": Task("rhythm", 252, 6.0, 2.0),
-    "notes": Task("family", 360, 1.2, 0.6, SHORT_SOUNDS),
+    "genres": Task("genre", 240, 3.0, 1.2),
+    "dances": Task("rhythm", 252, 5.0, 2.0),
+    "notes": Task("family", 360, 1.2, 0.5, SHORT_SOUNDS),
 }
 
 
