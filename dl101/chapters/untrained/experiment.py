@@ -17,12 +17,13 @@ The seed draws the corpus, the weights, the ELM, the order of training.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import product
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -49,6 +50,7 @@ class Data:
     features: dict[tuple[str, str], dict[str, Tensor]] = field(default_factory=dict)
     answers: dict[str, Answers] = field(default_factory=dict)
     trained: dict[str, nn.Module] = field(default_factory=dict)
+    kept: dict[str, NDArray] = field(default_factory=dict)
 
     def vectors(self, name: str, size: str) -> dict[str, Tensor]:
         """Return the features of an untrained network by side."""
@@ -84,6 +86,12 @@ class Data:
             before = self.vectors(name, "short")
             self.trained[name] = training.train(name, self.sounds, before, seed=self.seed)
         return self.trained[name]
+
+    def fair(self, name: str, compute: Callable[[], NDArray]) -> NDArray[np.float64]:
+        """Return what leaks are compared with, computed once."""
+        if name not in self.kept:
+            self.kept[name] = compute()
+        return self.kept[name]
 
     def right(self, name: str, cell: str) -> NDArray[np.float64]:
         """Return for which items of the test side an answer is right, (item,) zeros and ones."""
@@ -216,9 +224,9 @@ NORMS: Mapping[str, int | str] = {  # items in a batch, or where statistics come
     "none": "none",
     "training side": "train",
     "batches of 1": 1,
-    "batches of 5": 5,
     "batches of 40": 40,
     "batches of one class": "class",
+    "batches of one class, all sides": "class, all sides",
 }
 SCALES = ("train", "all", "each")
 
@@ -232,30 +240,31 @@ class Norm:
 
 def normed_features(norm: int | str, data: Data) -> dict[str, NDArray]:
     """Return features of an untrained VGG by side, normalised in one of the ways of ``NORMS``."""
-    size = ARCHITECTURES["VGG"].filters[0]
-    network = networks.draw(networks.VGG(size, norm=norm != "none"), data.seed)
+    network = networks.draw(
+        networks.VGG(ARCHITECTURES["VGG"].filters[0], norm=norm != "none"), data.seed
+    )
     inputs, rng = data.sounds.spectrogram, np.random.default_rng([data.seed, 5])
     if norm == "train":  # the mean of statistics of batches of the training side, then fixed
         network.train()
         for numbers in np.array_split(rng.permutation(len(inputs["train"])), 8):
             networks.features(network, inputs["train"][numbers], batch_size=len(numbers))
         network.eval()
-    found = {}
-    for side, x in inputs.items():
-        y = data.sounds.y[side]
-        if norm == "class":
-            batches = [np.flatnonzero(y == c) for c in np.unique(y)]
+    network.train(norm not in ("none", "train"))  # statistics of the batch
+    sides = np.repeat(list(inputs), [len(x) for x in inputs.values()])
+    x = torch.cat(list(inputs.values()))
+    y = np.concatenate([data.sounds.y[side] for side in inputs])
+    found: dict[int, NDArray] = {}
+    for part in [sides == side for side in inputs] if norm != "class, all sides" else [sides != ""]:
+        if isinstance(norm, str) and norm.startswith("class"):
+            batches = [np.flatnonzero(part & (y == c)) for c in np.unique(y[part])]
         else:
+            shuffled = rng.permutation(np.flatnonzero(part))
             n = norm if isinstance(norm, int) else 1
-            shuffled = rng.permutation(len(y))
-            batches = [shuffled[i : i + n] for i in range(0, len(y), n)]
-        network.train(isinstance(norm, int) or norm == "class")  # else: nothing of the batch
-        rows = {}
+            batches = [shuffled[i : i + n] for i in range(0, len(shuffled), n)]
         for numbers in batches:
             values = networks.features(network, x[numbers], batch_size=len(numbers)).numpy()
-            rows |= dict(zip(numbers.tolist(), values, strict=True))
-        found[side] = np.stack([rows[i] for i in range(len(y))])
-    return found
+            found |= dict(zip(numbers.tolist(), values, strict=True))
+    return {side: np.stack([found[i] for i in np.flatnonzero(sides == side)]) for side in inputs}
 
 
 def _svm_right(x: classifiers.Sides, data: Data, *, by: str = "train") -> NDArray[np.float64]:
@@ -268,7 +277,7 @@ def _svm_right(x: classifiers.Sides, data: Data, *, by: str = "train") -> NDArra
 
 def norm_scores(right: NDArray, _: Norm, data: Data) -> dict[str, float]:
     """Return accuracy, and by how much it is more than with statistics of the training side."""
-    fair = _svm_right(normed_features("train", data), data)
+    fair = data.fair("norm", lambda: _svm_right(normed_features("train", data), data))
     more, error = mean_and_error(right - fair)
     return {"accuracy": float(right.mean()), "more": more, "more (error)": error}
 
@@ -278,7 +287,7 @@ def scale_scores(by: str, data: Data) -> dict[str, float]:
     found: dict[str, float] = {}
     vectors = {
         name: {side: each.numpy() for side, each in data.vectors(name, "short").items()}
-        for name in ("VGG", "timbral", "sample-level")
+        for name in ("timbral",)
     }
     for name, x in {MFCC: data.sounds.mfcc, **vectors}.items():
         right, fair = (_svm_right(x, data, by=each) for each in (by, "train"))

@@ -52,7 +52,7 @@ class Task:
 
 TASKS: Mapping[str, Task] = {
     "genres": Task("genre", 240, 3.0, 1.2),
-    "dances": Task("rhythm", 252, 5.0, 2.0),
+    "dances": Task("rhythm", 168, 4.0, 2.0),
     "notes": Task("family", 360, 1.2, 0.5, SHORT_SOUNDS),
 }
 

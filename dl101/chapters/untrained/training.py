@@ -12,7 +12,7 @@ from dl101.chapters.untrained.networks import ARCHITECTURES, Extractor, build
 from dl101.chapters.untrained.sounds import HOP, RATE, Sounds
 from dl101.training.loop import minimise
 
-EPOCHS, BATCH, RATE_OF_LEARNING = 5, 8, 4e-3
+EPOCHS, BATCH, RATE_OF_LEARNING = 4, 8, 5e-3
 
 
 class WithHead(nn.Module):
