@@ -161,11 +161,14 @@ class Architecture:
         Called with a number of filters and the lengths of temporal filters.
     filters
         That number, for each of ``SIZES``.
+    is_slow
+        Whether its filters last for seconds: then it needs whole tracks, also when it is trained.
     """
 
     input: Literal["waveform", "spectrogram"]
     build: Callable[[int, Sequence[int]], Extractor]
     filters: tuple[int, int, int]
+    is_slow: bool = False
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -178,10 +181,10 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "7x86": Architecture("spectrogram", lambda n, _: Shaped([Shape(n, 86, 7)]), (160, 320, 3585)),
     "timbral": Architecture("spectrogram", lambda n, _: Shaped(tall(n)), (8, 16, 256)),
     "temporal": Architecture(
-        "spectrogram", lambda n, lengths: Shaped([], wide(n, lengths)), (8, 16, 256)
+        "spectrogram", lambda n, lengths: Shaped([], wide(n, lengths)), (8, 16, 256), True
     ),
     "timbral+temporal": Architecture(
-        "spectrogram", lambda n, lengths: Shaped(tall(n), wide(n, lengths)), (4, 8, 128)
+        "spectrogram", lambda n, lengths: Shaped(tall(n), wide(n, lengths)), (4, 8, 128), True
     ),
     "VGG": Architecture("spectrogram", lambda n, _: VGG(n), (32, 64, 717)),
 }

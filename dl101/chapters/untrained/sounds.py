@@ -38,7 +38,7 @@ class Task:
     duration_s
         How much of each track is used, from its beginning.
     crop_s
-        How much a network that is trained hears at a time.
+        How much a network that is trained hears at a time, unless its filters last for seconds.
     lengths
         Of the temporal filters, in frames.
     """
@@ -53,7 +53,7 @@ class Task:
 TASKS: Mapping[str, Task] = {
     "genres": Task("genre", 240, 3.0, 1.2),
     "dances": Task("rhythm", 168, 4.0, 2.0),
-    "notes": Task("family", 360, 1.2, 0.5, SHORT_SOUNDS),
+    "notes": Task("family", 360, 1.2, 0.8, SHORT_SOUNDS),
 }
 
 

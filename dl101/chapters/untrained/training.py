@@ -45,7 +45,7 @@ class WithHead(nn.Module):
 def train(
     name: str, sounds: Sounds, before: Mapping[str, Tensor], *, seed: int = 0, epochs: int = EPOCHS
 ) -> WithHead:
-    """Return the short network of a name, trained on crops of the training side.
+    """Return the short network of a name, trained on the training side, slow ones on whole tracks.
 
     Parameters
     ----------
@@ -64,8 +64,11 @@ def train(
     network = WithHead(extractor, before["train"], len(sounds.classes))
     inputs = sounds.inputs(ARCHITECTURES[name].input)["train"]
     y = torch.from_numpy(sounds.y["train"])
-    step = 1 if ARCHITECTURES[name].input == "waveform" else HOP
-    n = round(sounds.task.crop_s * RATE / step)
+    n = inputs.shape[-1]
+    if not ARCHITECTURES[name].is_slow:
+        n = round(
+            sounds.task.crop_s * RATE / (1 if ARCHITECTURES[name].input == "waveform" else HOP)
+        )
     draws = torch.Generator().manual_seed(seed)
 
     def batches() -> Iterator[Tensor]:
