@@ -1,0 +1,1 @@
+"""The chapter on networks without training: what an architecture knows before it learns."""
