@@ -2,8 +2,9 @@
 
 The network is that of multi-pitch estimation with two outputs, pitches and onsets (Hawthorne et
 al., ISMIR 2018; Bittner et al., ICASSP 2022). What makes it sturdier is its training: several
-corpora, drums underneath, two tracks at once, and inputs whose level, colour and noise are drawn
-anew for each patch.
+corpora, drums underneath, two tracks at once, and inputs whose level, colour, noise and ringing are
+drawn anew for each patch. One file because the choice of thresholds, the scores and the command
+that listens to a recording all decode the same probabilities in the same way.
 """
 
 from __future__ import annotations
