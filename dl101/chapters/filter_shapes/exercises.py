@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dl101.lab.exercise import Exercise, Function
@@ -43,6 +44,10 @@ def _extent(
     return extent
 
 
+def _ms(n_frames: int, window: int, hop: int, rate: int) -> float:
+    return 1000 * ((n_frames - 1) * hop + window) / rate
+
+
 def _filters() -> list[tuple]:
     edges = {n: mel.mel_edges_hz(rate, n_bands=n) for n, rate in ((40, 22050), (96, 16000))}
     return [
@@ -78,6 +83,13 @@ EXTENT = Function(
         "Frames overlap: you laid whole windows one after another.": (
             _extent(samples=lambda n, hop, window: n * window)
         ),
+        "That is one frame: each further one adds a hop.": (
+            _extent(samples=lambda n, hop, window: window)
+        ),
+        "Window and hop are exchanged: the first frame lasts a window, each further one adds a "
+        "hop.": _extent(samples=lambda n, hop, window: (n - 1) * window + hop),
+        "window_samples - hop_samples is what a frame shares with the one before; what it adds is "
+        "hop_samples.": _extent(samples=lambda n, hop, window: (n - 1) * (window - hop) + window),
         "The upper end is too low. Band b is a triangle from edge b to edge b + 2, so the highest "
         "band, lowest + height - 1, ends at edge lowest + height + 1.": (
             _extent(top=0),
@@ -87,6 +99,23 @@ EXTENT = Function(
         "height - 1, not lowest + height.": _extent(top=2),
         "These are centres of bands. Band b begins at edge b and peaks at edge b + 1; the filter "
         "hears it from its beginning.": (_extent(bottom=1), _extent(bottom=1, top=0)),
+        "Bands are counted from 0: the filter's lowest begins at edges_hz[lowest].": (
+            _extent(bottom=-1, top=0)
+        ),
+        "The filter does not begin at band 0: count its bands from lowest on.": (
+            lambda m, n, b, e, w, h, r: (float(e[b]), float(e[m + 1]), _ms(n, w, h, r)),
+            lambda m, n, b, e, w, h, r: (float(e[0]), float(e[m + 1]), _ms(n, w, h, r)),
+        ),
+        "That is how wide the range is: the highest frequency itself is asked.": (
+            lambda m, n, b, e, w, h, r: (
+                float(e[b]),
+                float(e[b + m + 1] - e[b]),
+                _ms(n, w, h, r),
+            )
+        ),
+        "The three numbers are in another order: lowest Hz, highest Hz, milliseconds.": (
+            lambda m, n, b, e, w, h, r: (_ms(n, w, h, r), float(e[b]), float(e[b + m + 1]))
+        ),
         "The duration is in seconds; milliseconds are asked.": _extent(scale=1.0),
         "The duration is in samples: divide by the sample rate.": (
             lambda m, n, b, e, w, h, r: (float(e[b]), float(e[b + m + 1]), (n - 1) * h + w)
@@ -96,8 +125,8 @@ EXTENT = Function(
         ),
         "Low and high are exchanged: first the lowest frequency.": _extent(turned=True),
     },
-    differs="For {0} bands x {1} frames from band {2} on, number {at} should be {right:.5g} and is "
-    "{got:.5g}.",
+    differs="For {0} bands x {1} frames from band {2} on, number {at[0]} (0: lowest Hz, 1: highest "
+    "Hz, 2: ms) should be {right:.5g} and is {got:.5g}.",
     praise="Higher up the same filter reaches further in hertz; in milliseconds it never changes.",
 )
 
@@ -135,6 +164,40 @@ def _count(
         return weights + (features * n_classes + class_bias * n_classes if dense else 0)
 
     return n_parameters
+
+
+def _reread(
+    shape: Callable[..., tuple[int, int, int]] = lambda *as_given: as_given,
+    *,
+    pool: slice = slice(None),
+    shapes: slice = slice(None),
+    added: Callable[[Shapes, int], int] = lambda shapes, n_classes: 0,
+) -> Callable[..., int]:
+    """Return a function that counts rightly, but shapes or a pool that were misread."""
+
+    def n_parameters(
+        given: Shapes, n_bands: int, n_frames: int, given_pool: tuple[int, int], n_classes: int
+    ) -> int:
+        read = [shape(*each) for each in given[shapes]]
+        right = _count()(read, n_bands, n_frames, given_pool[pool], n_classes)
+        return right + added(given, n_classes)
+
+    return n_parameters
+
+
+def _filters_alone(shapes: Shapes) -> int:
+    return sum(n * (height * width + 1) for n, height, width in shapes)
+
+
+def _rounded_once(
+    shapes: Shapes, n_bands: int, n_frames: int, pool: tuple[int, int], n_classes: int
+) -> int:
+    """Divide all places by the size of a rectangle, and round down only then."""
+    features = 0
+    for n, height, width in shapes:
+        up, along = n_bands - height + 1, n_frames - width + 1
+        features += n * (up * along // ((pool[0] or up) * (pool[1] or along)))
+    return _filters_alone(shapes) + (features + 1) * n_classes
 
 
 COUNT = Function(
@@ -177,9 +240,54 @@ COUNT = Function(
             _count(shared=False)
         ),
         "Only the first shape is counted: all stand side by side.": _count(first_only=True),
+        "Only the last shape is counted: all stand side by side.": _reread(shapes=slice(-1, None)),
+        "A shape is (number of filters, bands, frames): bands and frames are exchanged.": (
+            _reread(lambda n, height, width: (n, width, height))
+        ),
+        "pool is (bands, frames): the two are exchanged.": _reread(pool=slice(None, None, -1)),
+        "All shapes share one dense layer: its biases, one for each class, come once.": (
+            _reread(added=lambda shapes, n_classes: (len(shapes) - 1) * n_classes)
+        ),
+        "One bias for each filter, not one for each shape.": (
+            _reread(added=lambda shapes, n_classes: sum(1 - n for n, _, _ in shapes))
+        ),
+        "The filters' own weights and biases are missing.": (
+            _reread(added=lambda shapes, n_classes: -_filters_alone(shapes))
+        ),
+        "A shape stands for a number of filters, its first number: each of them has weights and "
+        "a bias, and passes on answers of its own.": (
+            _reread(lambda n, height, width: (1, height, width)),
+            _reread(
+                lambda n, height, width: (1, height, width),
+                added=lambda shapes, n_classes: (
+                    _filters_alone(shapes) - sum(h * w + 1 for _, h, w in shapes)
+                ),
+            ),
+            _reread(
+                added=lambda shapes, n_classes: sum((1 - n) * (h * w + 1) for n, h, w in shapes)
+            ),
+        ),
+        "Round along each axis, and down, before you multiply: a rectangle that is not full along "
+        "bands or frames is left out.": (
+            _count(groups=lambda n, pool: n / pool),
+            _count(groups=lambda n, pool: round(n / pool)),
+            _rounded_once,
+        ),
+        "The rectangles do not overlap: they stand side by side, as in max-pooling.": (
+            _count(groups=lambda n, pool: n - pool + 1)
+        ),
+        "Not always one number a filter goes on: one for each rectangle of pool, and only where "
+        "that is 0 the rectangle takes the whole axis.": _count(groups=lambda n, pool: 1),
+    },
+    crash={
+        ZeroDivisionError: (
+            "0 in pool is no length to divide by: it stands for one rectangle over all places of "
+            "that axis.",
+            lambda shapes, n_bands, n_frames, pool, n_classes: n_bands // pool[0],
+        )
     },
     differs="For the shapes {0} on {1} bands x {2} frames, maximum over {3}, {4} classes it should "
-    "be {right:,} and is {got:,}.",
+    "be {right:,.0f} and is {got:,.8g}.",
     praise="The filters are cheap; what they pass on to the dense layer is what costs.",
 )
 
@@ -209,6 +317,38 @@ def _apart(a: NDArray, b: NDArray) -> float:
     return float(np.sqrt(np.var(a) + np.var(b)))
 
 
+def _unsigned(*, every: bool, mean: bool) -> Callable[..., tuple[float, float]]:
+    """Return a function that takes the size of the difference: of every track, or of the mean."""
+
+    def paired(first: Sequence[bool], second: Sequence[bool]) -> tuple[float, float]:
+        gained = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+        gained = np.abs(gained) if every else gained
+        difference = float(np.abs(gained.mean()) if mean else gained.mean())
+        return difference, float(np.std(gained)) / len(gained) ** 0.5
+
+    return paired
+
+
+def _se_of_some(a: NDArray, b: NDArray, n: int) -> float:
+    """Return the spread that makes a standard error of the number of tracks that differ."""
+    return float(np.std(a - b) * (n / np.count_nonzero(a != b)) ** 0.5)
+
+
+def _only_differing(first: Sequence[bool], second: Sequence[bool]) -> tuple[float, float]:
+    some = [(a, b) for a, b in zip(first, second, strict=True) if a != b]
+    return _paired()([a for a, _ in some], [b for _, b in some])
+
+
+def _ends(times: float) -> Callable[..., tuple[float, float]]:
+    """Return a function that returns an interval of so many standard errors to each side."""
+
+    def paired(first: Sequence[bool], second: Sequence[bool]) -> tuple[float, float]:
+        difference, error = _paired()(first, second)
+        return difference - times * error, difference + times * error
+
+    return paired
+
+
 def _answers() -> list[tuple[list[bool], list[bool]]]:
     rng = np.random.default_rng(20)
     cases = []
@@ -234,17 +374,50 @@ PAIRED = Function(
     atol=1e-6,
     mistakes={
         "You treated them as two networks tried on different tracks. They heard the same ones: "
-        "take the difference track by track first, then its spread.": _paired(spread=_apart),
+        "take the difference track by track first, then its spread.": (
+            _paired(spread=_apart),
+            _paired(spread=lambda a, b: float(np.std(a) + np.std(b))),
+        ),
         "That is the spread of single tracks. The mean of many is steadier: divide by the root of "
         "their number.": _paired(root=lambda n: 1.0),
         "Divide by the root of the number of tracks, not by the number.": (
             _paired(root=lambda n: n)
         ),
         "That is a variance: the standard error is its root.": (
-            _paired(spread=lambda a, b: float(np.var(a - b)), root=lambda n: n)
+            _paired(spread=lambda a, b: float(np.var(a - b)), root=lambda n: n),
+            _paired(spread=lambda a, b: float(np.var(a - b))),
+            _paired(spread=lambda a, b: float(np.var(a - b)), root=lambda n: 1.0),
         ),
-        "The standard error is that of the first network alone, not of the difference.": (
-            _paired(spread=lambda a, b: float(np.std(a)))
+        "The standard error is that of one network alone, not of the difference.": (
+            _paired(spread=lambda a, b: float(np.std(a))),
+            _paired(spread=lambda a, b: float(np.std(b))),
+        ),
+        "You divided the squares by the number of tracks less one (ddof=1; torch does it unless "
+        "told not to). Here it is their number.": (
+            _paired(spread=lambda a, b: float(np.std(a - b, ddof=1)))
+        ),
+        "The spread is around the mean: from the mean square, take the square of the mean.": (
+            _paired(spread=lambda a, b: float(np.sqrt(np.mean((a - b) ** 2))))
+        ),
+        "The signs are lost: a track that only the second finds counts -1, not 1.": (
+            _unsigned(every=False, mean=True),
+            _paired(spread=lambda a, b: float(np.std(np.abs(a - b)))),
+            _unsigned(every=True, mean=False),
+        ),
+        "All tracks count. Where both find, or both miss, the difference is 0, and it stays in "
+        "the mean and in the number.": (
+            _paired(spread=lambda a, b: _se_of_some(a, b, len(a))),
+            _only_differing,
+        ),
+        "The two are exchanged: first the difference, then its standard error.": (
+            lambda first, second: _paired()(first, second)[::-1]
+        ),
+        "These are the ends of an interval. Asked are the difference and one standard error.": (
+            _ends(1.0),
+            _ends(1.96),
+        ),
+        "These are percent; shares between 0 and 1 are asked.": (
+            lambda first, second: tuple(100 * x for x in _paired()(first, second))
         ),
         "The sign is turned: first minus second.": _paired(sign=-1),
         "That is the number of tracks by which they differ; divide by how many there are.": (
@@ -252,7 +425,19 @@ PAIRED = Function(
         ),
         "You gave 1.96 standard errors, half an interval; one is asked.": _paired(times=1.96),
     },
-    differs="In a hidden case of tracks found or not, number {at} (0 is the difference, 1 its "
+    crash={
+        TypeError: (
+            "Neither lists nor truth values can be subtracted: make numbers of them first, as in "
+            "np.asarray(first, dtype=float), or go through them track by track.",
+            lambda first, second: np.asarray(first) - np.asarray(second),
+        ),
+        RuntimeError: (
+            "torch does not subtract truth values: make numbers of them first, as in "
+            "torch.tensor(first).double().",
+            lambda first, second: torch.tensor(first) - torch.tensor(second),
+        ),
+    },
+    differs="In a hidden case of tracks found or not, number {at[0]} (0 is the difference, 1 its "
     "standard error) should be {right:.4f} and is {got:.4f}.",
     praise="Tracks that both find, or both miss, say nothing about which is better.",
 )
