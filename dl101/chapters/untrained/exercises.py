@@ -360,8 +360,8 @@ RIDGE = Function(
         ),
     },
     differs=(
-        "With h of shape {0.shape}, y of shape {1.shape} and a strength of {2}, the value at {at} should be "
-        "{right:.4f}; yours is {got:.4f}."
+        "With h of shape {0.shape}, y of shape {1.shape} and a strength of {2}, the value at "
+        "{at} should be {right:.4f}; yours is {got:.4f}."
     ),
     praise="One linear system, and the machine is trained.",
 )
