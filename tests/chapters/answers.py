@@ -2156,6 +2156,17 @@ def scaled_by_sklearn(train, test):
     return StandardScaler().fit(train).transform(test)
 
 
+def scaled_in_single_precision(train, test):
+    train, test = torch.as_tensor(train).float(), torch.as_tensor(test).float()
+    deviation = train.std(dim=0, unbiased=False)
+    return (test - train.mean(dim=0)) / torch.where(deviation > 0, deviation, 1.0)
+
+
+def scaled_by_at_least_a_little(train, test):
+    """Fail where training never changes, as many libraries' formulas do."""
+    return (test - train.mean(axis=0)) / (train.std(axis=0) + 1e-8)
+
+
 def recall_of_sklearn(truth, said):
     from sklearn.metrics import recall_score
 
@@ -2180,16 +2191,24 @@ def ridge_in_the_dual(h, y, strength):
     return h.T @ np.linalg.inv(h @ h.T + strength * np.eye(len(h))) @ y
 
 
+def ridge_in_single_precision(h, y, strength):
+    h, y = torch.as_tensor(h).float(), torch.as_tensor(y).float()
+    return torch.linalg.solve(h.T @ h + strength * torch.eye(h.shape[1]), h.T @ y)
+
+
 RIGHT |= {
-    "untrained.1": (scaled_row_by_row, scaled_by_sklearn),
+    "untrained.1": (scaled_row_by_row, scaled_by_sklearn, scaled_in_single_precision),
     "untrained.2": (recall_of_sklearn, by_class_in_a_loop),
-    "untrained.3": (ridge_of_more_rows, ridge_in_the_dual),
+    "untrained.3": (ridge_of_more_rows, ridge_in_the_dual, ridge_in_single_precision),
 }
 
 WRONG |= {
-    "untrained.1": {"the value at": lambda *case: 1.1 * scaled_row_by_row(*case)},
+    "untrained.1": {
+        "the value at": lambda *case: 1.1 * scaled_row_by_row(*case),
+        "you divide by zero, or by nearly that": scaled_by_at_least_a_little,
+    },
     "untrained.2": {"it should be": lambda *case: 0.9 * by_class_in_a_loop(*case)},
-    "untrained.3": {"the value at": lambda *case: 1.1 * ridge_in_the_dual(*case)},
+    "untrained.3": {"With h of shape (6, 3)": lambda *case: 1.1 * ridge_in_the_dual(*case)},
 }
 
 
