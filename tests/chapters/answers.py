@@ -2313,7 +2313,10 @@ RIGHT |= {
 
 WRONG |= {
     "few_shot.1": {"the value at": lambda x: 1.1 * left_out_by_sums(x)},
-    "few_shot.2": {"the value at": lambda *case: 0.9 * told_by_torch(*case)},
+    "few_shot.2": {
+        "the value at": lambda *case: told_by_torch(*case).sqrt().softmax(dim=1),
+        "must add up to 1": lambda *case: 0.9 * told_by_torch(*case),
+    },
 }
 
 # ---- filter shapes -----------------------------------------------------------------------------
