@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dl101.lab.exercise import Exercise, Function
@@ -294,6 +293,11 @@ COUNT = Function(
 # ---- 3: two networks on the same tracks ----------------------------------------------------------
 
 
+def _refused_by_torch(first: NDArray, second: NDArray) -> None:
+    """Say what torch says of two tensors of truth values; this file does without it."""
+    raise RuntimeError("Subtraction with two bool tensors is not supported.")
+
+
 def _paired(
     *,
     spread: Callable[[NDArray, NDArray], float] = lambda a, b: float(np.std(a - b)),
@@ -434,7 +438,7 @@ PAIRED = Function(
         RuntimeError: (
             "torch does not subtract truth values: make numbers of them first, as in "
             "torch.tensor(first).double().",
-            lambda first, second: torch.tensor(first) - torch.tensor(second),
+            _refused_by_torch,
         ),
     },
     differs="In a hidden case of tracks found or not, number {at[0]} (0 is the difference, 1 its "
