@@ -29,6 +29,8 @@ from dl101 import __version__
 from dl101.data.cache import check_writable, fingerprint, replacing
 from dl101.errors import DataError, did_you_mean
 
+NORMAL_95 = 1.959963984540054  # standard errors to either side
+
 
 @dataclass(frozen=True)
 class Record:
@@ -293,3 +295,54 @@ class Measured:
     def beats(self, better: str, worse: str, metric: str) -> bool:
         """Return whether one variant has the higher score with every seed."""
         return bool(np.all(self.each(better, metric) > self.each(worse, metric)))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval of 95 %."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
+
+    @property
+    def verdict(self) -> str:
+        """Return what it says of the claim that the number is above 0."""
+        return "confirmed" if self.low > 0 else "denied" if self.high < 0 else "undecided"
+
+
+def estimate(values: NDArray[np.float64], errors: NDArray[np.float64]) -> Estimate:
+    """Return the mean of one number a seed, with its interval.
+
+    Parameters
+    ----------
+    values
+        (seeds,), each measured on items of its own.
+    errors
+        (seeds,), the standard error of each over its items. That of the mean is the larger one of
+        two: over items, all seeds together, and over the seeds.
+    """
+    over_items = np.sqrt(np.sum(errors**2)) / values.size
+    over_seeds = values.std(ddof=1) / np.sqrt(values.size) if values.size > 1 else 0.0
+    half = NORMAL_95 * max(over_items, over_seeds)
+    middle = float(values.mean())
+    return Estimate(middle, float(middle - half), float(middle + half))
+
+
+def difference(measured: Measured, variant: str, metric: str, *, sign: float = 1.0) -> Estimate:
+    """Return a difference of the records with its interval, see :func:`estimate`.
+
+    Parameters
+    ----------
+    measured
+        The records.
+    variant, metric
+        Such as ``dances: differences`` and ``7x86 over 7x96``; its ``(error)`` stands beside it.
+    sign
+        -1 turns it round.
+    """
+    errors = measured.each(variant, f"{metric} (error)")
+    return estimate(sign * measured.each(variant, metric), errors)

@@ -11,7 +11,8 @@ weights that did best on some validation tracks are kept.
 validation side (the instruments and rooms of training, other artists), ``train`` on training
 tracks; ``ap: TAG`` is the average precision of one tag; ``passes`` says how often each patch was
 used. ``gap: n`` compares systems on the same test tracks: differences of ``macro_ap``, each with
-its standard error over tracks (bootstrap).
+its standard error over tracks (bootstrap). ``heard: n`` (first seed) has the probabilities that the
+networks give to the tags of a few test tracks, ``NUMBER FRONT-END TAG``.
 
 Sources: Pons et al. (2018), arXiv:1711.02520, and Pons (2019), chapter 5. Our networks are theirs
 with a quarter of the filters in front and their smallest back-end (tables 5.2 and 5.3).
@@ -20,7 +21,7 @@ with a quarter of the filters in front and their smallest back-end (tables 5.2 a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -39,6 +40,7 @@ from dl101.training.streaming import index_of
 N_TRACKS = 10_000
 SHARES = (0.01, 0.1, 1.0)  # of the corpus: 100, 1 000 and 10 000 tracks
 SYSTEMS = (*FRONT_ENDS, "trees")
+HEARD_SEED, HEARD = 0, (2, 14, 26, 44)  # test tracks that the page plays, by number in the corpus
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,13 @@ class Variant:
 
     system: str
     share: float
-    training: Training = field(default_factory=Training)
+    training: Training | None
+
+
+def settings(system: str) -> Training | None:
+    """Return how a network is trained; None for trees."""
+    rate = networks.LEARNING_RATES.get(system)
+    return None if rate is None else Training(learning_rate=rate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +160,23 @@ def compared(
     return found
 
 
+def heard(test: Tracks, said: Mapping[str, NDArray]) -> dict[str, float]:
+    """Return the probabilities that the networks give to the tags of a few test tracks."""
+    found = {}
+    for number in HEARD:
+        row = int(np.flatnonzero(test.numbers == number)[0])
+        for system in FRONT_ENDS:
+            chances = 1 / (1 + np.exp(-said[system][row].astype(float)))
+            for tag, chance in zip(TASK.classes, chances, strict=True):
+                found[f"{number} {system} {tag}"] = float(chance)
+    return found
+
+
 def describe(variant: Variant) -> dict[str, Any]:
     """Return the settings of a variant for its record."""
-    settings = {} if variant.system == "trees" else {"width": networks.WIDTH}
-    return {"share": variant.share, **settings, **vars(variant.training)}
+    if variant.training is None:
+        return {"share": variant.share}
+    return {"share": variant.share, "width": networks.WIDTH, **asdict(variant.training)}
 
 
 def run(
@@ -179,7 +200,7 @@ def of_size(
 ) -> Iterator[Measurement]:
     """Measure all systems on a share of the corpus, and compare them."""
     size = round(share * n_tracks)
-    variants = {f"{system}: {size}": Variant(system, share) for system in SYSTEMS}
+    variants = {f"{system}: {size}": Variant(system, share, settings(system)) for system in SYSTEMS}
     gap = f"gap: {size}"
     if all(name in done for name in (*variants, gap)):
         return
@@ -201,5 +222,8 @@ def of_size(
         describe=describe,
     )
     yield from comparison.run(seed, n_tracks, data=corpus)
-    truth = corpus.sides["test"].targets
-    yield Measurement(gap, compared(truth, said), len(truth), corpus=CORPUS, n_tracks=n_tracks)
+    test = corpus.sides["test"]
+    measurement = partial(Measurement, corpus=CORPUS, n_tracks=n_tracks)
+    yield measurement(gap, compared(test.targets, said), len(test))
+    if seed == HEARD_SEED:
+        yield measurement(f"heard: {size}", heard(test, said), len(HEARD))

@@ -7,50 +7,15 @@ mean plus and minus 1.96 of these, 95 % if errors were normal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.stats import norm
 
 from dl101.chapters.untrained.experiment import CELLS, NAMES
 from dl101.evaluation.attribution import rank_correlation
-from dl101.evaluation.results import Measured
+from dl101.evaluation.results import Estimate, Measured
+from dl101.evaluation.results import difference as difference
 
 LEVEL = 0.95
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
-
-    @property
-    def verdict(self) -> str:
-        """Return what it says of the claim that the number is above 0."""
-        return "confirmed" if self.low > 0 else "denied" if self.high < 0 else "undecided"
-
-
-def difference(measured: Measured, variant: str, metric: str) -> Estimate:
-    """Return a difference of the records with its interval.
-
-    Parameters
-    ----------
-    measured
-        The records.
-    variant, metric
-        Such as ``dances: differences`` and ``7x86 over 7x96``; its ``(error)`` stands beside it.
-    """
-    values = measured.each(variant, metric)
-    over_items = np.sqrt(np.sum(measured.each(variant, f"{metric} (error)") ** 2)) / values.size
-    over_seeds = values.std(ddof=1) / np.sqrt(values.size) if values.size > 1 else 0.0
-    half = norm.ppf(0.5 + LEVEL / 2) * max(over_items, over_seeds)
-    return Estimate(values.mean(), values.mean() - half, values.mean() + half)
 
 
 def untrained_and_trained(measured: Measured, corpus: str) -> tuple[np.ndarray, np.ndarray]:
