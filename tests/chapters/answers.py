@@ -33,6 +33,7 @@ from dl101.nn import (
     losses,
     metric_learning,
     pooling,
+    sample_level,
     sampling,
     self_supervised,
     sound_gan,
@@ -2357,5 +2358,96 @@ WRONG |= {
     },
     "filter_shapes.3": {
         "should be": lambda a, b: (np.mean(a) - np.mean(b), 0.5),
+    },
+}
+
+# ---- at scale ----------------------------------------------------------------------------------
+
+
+def counted_on_the_front_end(widths, kernel=3):
+    network = sample_level.SampleLevelFrontend(widths=widths, factor=kernel)
+    return sum(p.numel() for p in network.parameters())
+
+
+def merged_by_scikit(n, mean, variance, block):
+    """Put what is known into a scaler."""
+    scaler = StandardScaler()
+    if n:
+        scaler.partial_fit(mean[None])
+        scaler.n_samples_seen_ = np.int64(n)
+        scaler.mean_, scaler.var_ = mean.copy(), variance.copy()
+    scaler.partial_fit(block)
+    return scaler.n_samples_seen_, scaler.mean_, scaler.var_
+
+
+def merged_one_by_one(n, mean, variance, block):
+    """Take in one item after the other (Welford)."""
+    squares = n * variance
+    for x in block:
+        n += 1
+        before, mean = mean, mean + (x - mean) / n
+        squares = squares + (x - before) * (x - mean)
+    return [n, mean.tolist(), torch.tensor(squares / n)]
+
+
+def crossed_in_tens(n, first, second):
+    """Fit one line to the difference, and go on in powers of ten."""
+    slope, level = np.polyfit(np.log10(n), second - first, 1)
+    return 10 ** (-level / slope) if slope > 0 else math.inf
+
+
+def crossed_in_single_precision(n, first, second):
+    x = torch.tensor(n, dtype=torch.float32).log()
+    scores = torch.tensor(np.stack([first, second], axis=1), dtype=torch.float32)
+    slopes, levels = torch.linalg.lstsq(torch.stack([x, x**0], dim=1), scores).solution
+    apart = slopes[1] - slopes[0]
+    return ((levels[0] - levels[1]) / apart).exp() if apart > 0 else torch.tensor(torch.inf)
+
+
+def crossed_in_whole_tracks(n, first, second):
+    lines = [scipy.stats.linregress(np.log(n), score) for score in (first, second)]
+    if lines[1].slope <= lines[0].slope:
+        return np.inf
+    apart = lines[0].intercept - lines[1].intercept
+    return math.ceil(math.exp(apart / (lines[1].slope - lines[0].slope)))
+
+
+def crossed_unless_parallel(n, first, second):
+    """Calculate with numbers of Python, which cannot be divided by zero."""
+    x = np.log(n) - np.log(n).mean()
+    slope, other = (float(x @ (score - score.mean()) / (x @ x)) for score in (second, first))
+    if slope < other:
+        return math.inf
+    apart = float(first.mean() - second.mean())
+    return math.exp(float(np.log(n).mean()) + apart / (slope - other))
+
+
+RIGHT |= {
+    "at_scale.1": (counted_on_the_front_end,),
+    "at_scale.2": (merged_by_scikit, merged_one_by_one),
+    "at_scale.3": (crossed_in_tens, crossed_in_single_precision, crossed_in_whole_tracks),
+}
+WRONG |= {
+    "at_scale.1": {
+        "stage by stage": lambda *case: counted_on_the_front_end(*case) + 3,
+        "Return one whole number": lambda widths, kernel=3: [kernel * width for width in widths],
+        "Is the length of the signal in it": lambda *case: 816 * counted_on_the_front_end(*case),
+        "keep the parameters of the stub": lambda widths, kernel: kernel,
+    },
+    "at_scale.2": {
+        "the variance should be": lambda *case: (*merged_by_scikit(*case)[:2], case[2] * 1.1),
+        "the mean should be": lambda *case: (merged_by_scikit(*case)[0], case[1] + 1, case[2]),
+        "Return a tuple": lambda *case: merged_by_scikit(*case)[1:],
+        "more digits than float32 has": lambda n, *arrays: merged_by_scikit(
+            n, *(values.astype(np.float32) for values in arrays)
+        ),
+    },
+    "at_scale.3": {
+        "the lines meet at": lambda *case: crossed_in_tens(*case) - case[0][-1],
+        "return np.inf before you divide": crossed_unless_parallel,
+        "Which slope must be the larger one": lambda *case: np.inf,
+        "it never catches up. Return np.inf": lambda *case: np.nan_to_num(
+            crossed_in_tens(*case), posinf=-1
+        ),
     },
 }
