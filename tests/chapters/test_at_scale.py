@@ -122,8 +122,7 @@ def test_front_ends_are_a_quarter_of_the_published_ones() -> None:
     assert count(networks.front_end("waveform")[1]) == count(published)
     vertical, horizontal = musicnn_shapes(96, width=0.25)
     front = ShapedConvs(96, vertical=vertical, horizontal=horizontal)
-    # the normalisation of the input counts two
-    whole = count(front, MusicnnBackend(front.out_channels, 50)) + 2
+    whole = count(front, MusicnnBackend(front.out_channels, 50))
     assert whole == GOLDEN["thesis/T5.3 spec front x0.25"]["count"]
     assert networks.front_end("spectrogram")[2] == front.out_channels
 
@@ -164,11 +163,13 @@ def test_an_experiment_runs_at_any_size_and_leaves_out_what_is_done(monkeypatch)
     names = [each.variant for each in measured]
     assert names[:2] == ["speed: reading", "prior"]
     assert {"spectrogram: 60", "waveform: 6", "trees: 1", "gap: 60", "heard: 6"} < set(names)
+    assert "gap, longer: 60" in names and "heard, longer: 60" not in names
     by_name = {each.variant: each for each in measured}
     assert by_name["speed: reading"].metrics["read_gb"] == pytest.approx(60 * 6 * 22050 * 4 / 1e9)
     assert 0.05 < by_name["speed: reading"].metrics["peak_gb"] < 4
     assert by_name["waveform: 60"].metrics["n_train"] == 40
     assert by_name["waveform: 60"].metrics["passes"] == pytest.approx(2 * 32 / 120)
+    assert by_name["waveform, longer: 60"].metrics["passes"] == pytest.approx(4 * 2 * 32 / 120)
     assert by_name["heard: 60"].n_items == 2
     assert not list(experiment.run(0, N_TRACKS, done=names))
 

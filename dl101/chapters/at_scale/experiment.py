@@ -12,7 +12,8 @@ validation side (the instruments and rooms of training, other artists), ``train`
 tracks; ``ap: TAG`` is the average precision of one tag; ``passes`` says how often each patch was
 used. ``gap: n`` compares systems on the same test tracks: differences of ``macro_ap``, each with
 its standard error over tracks (bootstrap). ``heard: n`` (first seed) has the probabilities that the
-networks give to the tags of a few test tracks, ``NUMBER FRONT-END TAG``.
+networks give to the tags of a few test tracks, ``NUMBER FRONT-END TAG``. ``FRONT-END, longer: n``
+(first seed, all tracks) took four times as many steps.
 
 Sources: Pons et al. (2018), arXiv:1711.02520, and Pons (2019), chapter 5. Our networks are theirs
 with a quarter of the filters in front and their smallest back-end (tables 5.2 and 5.3).
@@ -21,7 +22,7 @@ with a quarter of the filters in front and their smallest back-end (tables 5.2 a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -40,6 +41,7 @@ from dl101.training.streaming import index_of
 N_TRACKS = 10_000
 SHARES = (0.01, 0.1, 1.0)  # of the corpus: 100, 1 000 and 10 000 tracks
 SYSTEMS = (*FRONT_ENDS, "trees")
+LONGER = 4  # times the usual steps, with the first seed and all tracks: is it data that are short?
 HEARD_SEED, HEARD = 0, (2, 14, 26, 44)  # test tracks that the page plays, by number in the corpus
 
 
@@ -52,10 +54,13 @@ class Variant:
     training: Training | None
 
 
-def settings(system: str) -> Training | None:
-    """Return how a network is trained; None for trees."""
+def settings(system: str, *, n_times: int = 1) -> Training | None:
+    """Return how a network is trained, with so many times the usual steps; None for trees."""
     rate = networks.LEARNING_RATES.get(system)
-    return None if rate is None else Training(learning_rate=rate)
+    if rate is None:
+        return None
+    usual = Training(learning_rate=rate)
+    return replace(usual, n_steps=n_times * usual.n_steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,22 +191,35 @@ def run(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # so that seconds are those of one core
     n_tracks = n_tracks or N_TRACKS
+    usual = {system: settings(system) for system in SYSTEMS}
+    longer = {kind: settings(kind, n_times=LONGER) for kind in FRONT_ENDS}
     try:
         yield from throughput.run(seed, n_tracks, done=done)
         corpus = stores.load(seed=seed, n_tracks=n_tracks)
         for share in SHARES:
-            yield from of_size(share, corpus, seed, n_tracks, done=done)
+            yield from of_size(share, corpus, seed, n_tracks, systems=usual, done=done)
+        if seed == HEARD_SEED:
+            yield from of_size(
+                SHARES[-1], corpus, seed, n_tracks, systems=longer, suffix=", longer", done=done
+            )
     finally:
         torch.set_num_threads(threads)
 
 
 def of_size(
-    share: float, corpus: Corpus, seed: int, n_tracks: int, *, done: Collection[str] = ()
+    share: float,
+    corpus: Corpus,
+    seed: int,
+    n_tracks: int,
+    *,
+    systems: Mapping[str, Training | None],
+    suffix: str = "",
+    done: Collection[str] = (),
 ) -> Iterator[Measurement]:
-    """Measure all systems on a share of the corpus, and compare them."""
-    size = round(share * n_tracks)
-    variants = {f"{system}: {size}": Variant(system, share, settings(system)) for system in SYSTEMS}
-    gap = f"gap: {size}"
+    """Measure some systems on a share of the corpus, and compare them."""
+    size = f"{suffix}: {round(share * n_tracks)}"
+    variants = {s + size: Variant(s, share, training) for s, training in systems.items()}
+    gap = f"gap{size}"
     if all(name in done for name in (*variants, gap)):
         return
     said: dict[str, NDArray[np.float32]] = {}
@@ -225,5 +243,5 @@ def of_size(
     test = corpus.sides["test"]
     measurement = partial(Measurement, corpus=CORPUS, n_tracks=n_tracks)
     yield measurement(gap, compared(test.targets, said), len(test))
-    if seed == HEARD_SEED:
-        yield measurement(f"heard: {size}", heard(test, said), len(HEARD))
+    if seed == HEARD_SEED and not suffix:
+        yield measurement(f"heard{size}", heard(test, said), len(HEARD))
