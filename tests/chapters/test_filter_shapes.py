@@ -128,13 +128,6 @@ def test_the_interval_over_tracks_is_that_of_a_bootstrap() -> None:
     assert high - low == pytest.approx(2 * stats.norm.ppf(0.975) * error)
 
 
-def test_the_interval_over_seeds_is_students() -> None:
-    differences = np.array([0.10, 0.04, 0.16])
-    expected = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
-    np.testing.assert_allclose(verdicts.over_seeds(differences), expected)
-    assert verdicts.over_seeds(differences[:1]) == (-np.inf, np.inf)
-
-
 @pytest.mark.parametrize(
     ("differences", "tracks", "seeds", "verdict"),
     [

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from dl101.evaluation.results import Measured
+from dl101.evaluation.results import Measured, student_interval
 
 CONFIDENCE = 0.95
 
@@ -98,16 +98,6 @@ def over_tracks(first_only: float, second_only: float, n_tracks: int) -> tuple[f
     return float(difference - reach), float(difference + reach)
 
 
-def over_seeds(differences: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the interval of a mean, from one difference a seed; infinite for a single seed."""
-    n = len(differences)
-    if n < 2:
-        return -np.inf, np.inf
-    error = np.std(differences, ddof=1) / np.sqrt(n)
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * error
-    return float(differences.mean() - reach), float(differences.mean() + reach)
-
-
 def judge(measured: Measured, claim: Claim) -> Verdict:
     """Return what the records say of a claim."""
     runs = measured.runs(claim.variant)
@@ -117,7 +107,8 @@ def judge(measured: Measured, claim: Claim) -> Verdict:
         for name in ("first_only", "second_only")
     ]
     differences = measured.each(claim.variant, "difference")
-    tracks, seeds = over_tracks(*shares, int(n_tracks.sum())), over_seeds(differences)
+    tracks = over_tracks(*shares, int(n_tracks.sum()))
+    seeds = student_interval(differences, CONFIDENCE)
     return Verdict(shares[0] - shares[1], tracks, seeds, decide(differences, tracks, seeds))
 
 
