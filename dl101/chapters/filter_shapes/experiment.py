@@ -177,7 +177,6 @@ PAIRS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("frequency", "frequency, full height"),
         ("time-frequency", "time"),
         ("black-box", "time"),
-        ("time-frequency", "black-box"),
         ("P", "O"),
         ("O + P", "2 O"),
         ("O + P", "2 P"),

@@ -49,6 +49,10 @@ class Claim:
 
 CLAIMS = (
     Claim("rhythm: Time finds more than Frequency", "dances", "time", "frequency", (81.79, 59.59)),
+    Claim(
+        "the same, both trained longer",
+        "dances", "time, longer", "frequency, longer", (81.79, 59.59),
+    ),
     Claim("timbre: Frequency finds more than Time", "instruments", "frequency", "time"),
     Claim(
         "filters that slide along frequency find more than those of full height (rhythm)",
@@ -58,6 +62,23 @@ CLAIMS = (
     Claim(
         "Time and Frequency together find more than Time alone (rhythm)",
         "dances", "time-frequency", "time", (86.54, 81.79),
+    ),
+    Claim(
+        "the same, both trained longer",
+        "dances", "time-frequency, longer", "time, longer", (86.54, 81.79),
+    ),
+    Claim("Black-box finds more than Time (rhythm)", "dances", "black-box", "time", (87.25, 81.79)),
+    Claim(
+        "the same, both trained longer",
+        "dances", "black-box, longer", "time, longer", (87.25, 81.79),
+    ),
+    Claim(
+        "Time-Frequency finds more than Black-box (the thesis: as much), both trained longer",
+        "dances", "time-frequency, longer", "black-box, longer", (86.54, 87.25),
+    ),
+    Claim(
+        "Time-Frequency finds more if its filters begin as trained ones",
+        "dances", "time-frequency, pre-initialised", "time-frequency, longer", (87.68, 86.54),
     ),
     Claim("long filters find more than short ones (rhythm)", "dances", "P", "O", (83.95, 76.66)),
     Claim("O + P finds more than twice O", "dances", "O + P", "2 O", (87.25, 81.53)),
