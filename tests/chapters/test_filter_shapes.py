@@ -231,6 +231,17 @@ def test_what_a_shape_is_deaf_to_costs_it_nothing() -> None:
                 np.testing.assert_allclose(changed, plain, atol=0.06)
 
 
+def test_longer_training_undoes_two_denials() -> None:
+    measured = results.Measured.of("filter_shapes")
+    said = {claim.variant: verdicts.judge(measured, claim).verdict for claim in verdicts.CLAIMS}
+    for name, denied in (("time-frequency", "denied"), ("black-box", "denied (surely)")):
+        assert said[f"dances: {name} or time"] == denied
+        assert said[f"dances: {name}, longer or time, longer"] == "undecided"
+    assert said["dances: time-frequency, longer or black-box, longer"] == "undecided"
+    for pair in ("time or frequency", "time, longer or frequency, longer"):
+        assert said[f"dances: {pair}"] == "confirmed"
+
+
 @pytest.mark.slow
 def test_a_small_grid_is_measured(monkeypatch) -> None:
     some = {
