@@ -103,7 +103,7 @@ def test_filters_begin_as_those_of_other_networks() -> None:
     still = experiment.TrainingConfig(max_epochs=1, learning_rate=1e-12, batch_size=6)
     others = [experiment.nets.time_net(3), experiment.nets.frequency_net(3)]
     variant = experiment.Variant(experiment.nets.time_frequency, view, still)
-    network = experiment.train(variant, _noise(), begins_as=others)
+    network = experiment.train(experiment.beginning_as(variant, others), _noise())
     for branch, other in zip(network.branches, others, strict=True):
         torch.testing.assert_close(branch.conv.weight, other.branches[0].conv.weight)
     alone = experiment.train(variant, _noise())

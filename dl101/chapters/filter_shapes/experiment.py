@@ -228,26 +228,24 @@ def cut(examples: Examples, view: View, n_pieces: int) -> Examples:
     )
 
 
-def train(
-    variant: Variant,
-    data: Data,
-    *,
-    seed: int = 0,
-    progress: bool = False,
-    begins_as: Sequence[nn.Module] = (),
-) -> nn.Module:
-    """Train one network on what :func:`load` returned; its filters may begin as those of others."""
-    sides, classes = data
-    view = variant.view
+def beginning_as(variant: Variant, others: Sequence[nn.Module]) -> Variant:
+    """Return a variant whose filters begin as those of trained networks, one for each branch."""
 
-    def build() -> nn.Module:
-        network = variant.build(len(classes))
-        for branch, other in zip(network.branches, begins_as, strict=False):
+    def build(n_classes: int) -> nn.Module:
+        network = variant.build(n_classes)
+        for branch, other in zip(network.branches, others, strict=True):
             branch.load_state_dict(other.branches[0].state_dict())
         return network
 
+    return replace(variant, build=build)
+
+
+def train(variant: Variant, data: Data, *, seed: int = 0, progress: bool = False) -> nn.Module:
+    """Train one network on what :func:`load` returned."""
+    sides, classes = data
+    view = variant.view
     network, _ = train_network(
-        build,
+        partial(variant.build, len(classes)),
         {side: cut(sides[side], view, view.n_train) for side in ("train", "validation")},
         seed=seed,
         training=variant.training,
@@ -340,8 +338,11 @@ def _of_task(
 
     def trained(chosen: str, data: Data, *, seed: int) -> nn.Module:
         if chosen not in networks:
-            others = [trained(other, data, seed=seed) for other in variants[chosen].begins_as]
-            networks[chosen] = train(variants[chosen], data, seed=seed, begins_as=others)
+            variant = variants[chosen]
+            if variant.begins_as:
+                others = [trained(other, data, seed=seed) for other in variant.begins_as]
+                variant = beginning_as(variant, others)
+            networks[chosen] = train(variant, data, seed=seed)
         return networks[chosen]
 
     def scored(network: nn.Module, chosen: str, data: Data) -> dict[str, float]:
