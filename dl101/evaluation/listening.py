@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dl101.errors import DataError
+from dl101.evaluation.results import student_interval
 
 COLUMNS = ("test", "listener", "trial", "item", "condition", "place", "answer", "right", "seconds")
 REFERENCE = "reference"  # the condition of the hidden reference
@@ -210,13 +211,6 @@ class MeanInterval:
     n: int
 
 
-def t_factor(n: int, *, level: float = 0.95) -> float:
-    """Return by how many standard errors an interval of ``n`` values reaches from the mean."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(n - 1, 0.5 + level / 2.0)) if n > 1 else math.inf
-
-
 def mean_interval(ratings: ArrayLike, *, level: float = 0.95) -> MeanInterval:
     """Return the mean of ratings and its interval by Student's t; infinite for a single one.
 
@@ -235,11 +229,8 @@ def mean_interval(ratings: ArrayLike, *, level: float = 0.95) -> MeanInterval:
             expected="at least one number",
             hint="check the name of the condition",
         )
-    mean, n = float(values.mean()), int(values.size)
-    if n == 1:
-        return MeanInterval(mean, -math.inf, math.inf, n)
-    half = t_factor(n, level=level) * float(values.std(ddof=1)) / math.sqrt(n)
-    return MeanInterval(mean, mean - half, mean + half, n)
+    low, high = student_interval(values, level)
+    return MeanInterval(float(values.mean()), low, high, int(values.size))
 
 
 def by_listener(answers: Iterable[Answer]) -> dict[str, dict[str, float]]:

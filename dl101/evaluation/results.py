@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dl101 import __version__
 from dl101.data.cache import check_writable, fingerprint, replacing
@@ -217,6 +217,27 @@ def summarise(records: Sequence[Record], metrics: Sequence[str]) -> list[dict[st
             row[f"{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
         rows.append(row)
     return rows
+
+
+def t_factor(n: int, *, level: float = 0.95) -> float:
+    """Return by how many standard errors an interval of ``n`` values reaches from the mean."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(n - 1, 0.5 + level / 2.0)) if n > 1 else math.inf
+
+
+def student_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Student's interval of a mean, such as of one difference a seed.
+
+    The values are taken as independent draws from a normal distribution; with two or three of them
+    the interval is wide, and with fewer than two infinite.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.size < 2:
+        return -math.inf, math.inf
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(values.size)
+    reach = t_factor(values.size, level=confidence) * error
+    return mean - reach, mean + reach
 
 
 def mean_over_tracks(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:

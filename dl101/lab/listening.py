@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dl101.errors import DataError, did_you_mean
-from dl101.evaluation.listening import REFERENCE, binomial_test, needed_right, t_factor
+from dl101.evaluation.listening import REFERENCE, binomial_test, needed_right
+from dl101.evaluation.results import t_factor
 from dl101.lab.kit import KIT_STYLE, SCRIPT, json_for_script, sentence
 from dl101.lab.player import audio_row, encode_mp3, level_sounds
 from dl101.lab.show import Rendered

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from torch import nn
 
 from dl101.chapters.few_shot import experiment, inputs, learning, networks, verdicts
@@ -202,13 +201,6 @@ def test_a_small_corpus_is_learned_from() -> None:
 
 
 # ---- verdicts ----------------------------------------------------------------------------------
-
-
-def test_the_interval_is_students() -> None:
-    values = [0.1, 0.3, 0.2]
-    expected = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
-    np.testing.assert_allclose(verdicts.interval(values), expected)
-    assert verdicts.interval([0.1]) == (-np.inf, np.inf)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from scipy import stats
 
 from dl101.chapters.filter_shapes import experiment, planted, verdicts
 from dl101.evaluation import results
+from dl101.training.comparison import AllBut, Measurement
 from dl101.training.examples import Examples
 
 RNG = np.random.default_rng(0)
@@ -88,6 +91,58 @@ def test_every_network_takes_what_it_sees(task: str) -> None:
         assert found.shape == (2, 7) and found.sum() == pytest.approx(2), name
 
 
+def _noise(n_frames: int = 80) -> experiment.Data:
+    def side(n: int) -> Examples:
+        return Examples(RNG.normal(size=(n, 40, n_frames)).astype("f4"), np.arange(n) % 3)
+
+    return {s: side(n) for s, n in (("train", 12), ("validation", 6), ("test", 6))}, ("a", "b", "c")
+
+
+def test_filters_begin_as_those_of_other_networks() -> None:
+    view = experiment.View(80, n_train=1, n_test=1)
+    still = experiment.TrainingConfig(max_epochs=1, learning_rate=1e-12, batch_size=6)
+    others = [experiment.nets.time_net(3), experiment.nets.frequency_net(3)]
+    variant = experiment.Variant(experiment.nets.time_frequency, view, still)
+    network = experiment.train(experiment.beginning_as(variant, others), _noise())
+    for branch, other in zip(network.branches, others, strict=True):
+        torch.testing.assert_close(branch.conv.weight, other.branches[0].conv.weight)
+    alone = experiment.train(variant, _noise())
+    assert not torch.allclose(alone.branches[0].conv.weight, others[0].branches[0].conv.weight)
+
+
+def test_what_is_done_is_not_measured_again_and_pairs_find_their_networks(monkeypatch) -> None:
+    quick = experiment.TrainingConfig(max_epochs=1, batch_size=6)
+    view = experiment.View(80, n_train=1, n_test=1)
+    some = {
+        name: experiment.Variant(experiment.TABLE_3_1[name.split(",")[0]], view, quick)
+        for name in ("time", "frequency", "time-frequency")
+    }
+    some["begun"] = experiment.replace(some["time-frequency"], begins_as=("time", "frequency"))
+    monkeypatch.setattr(experiment, "VARIANTS", {"dances": some})
+    monkeypatch.setattr(experiment, "TASKS", {"dances": experiment.TASKS["dances"]})
+    monkeypatch.setattr(experiment, "PAIRS", {"dances": (("time", "frequency"),)})
+    data, trained, train = _noise(), [], experiment.train
+    monkeypatch.setattr(experiment, "load", lambda task, **_: data)
+    monkeypatch.setattr(
+        experiment, "train", lambda v, *a, **k: trained.append(v) or train(v, *a, **k)
+    )
+
+    def run(done: Collection[str]) -> dict[str, Measurement]:
+        trained.clear()
+        return {m.variant: m for m in experiment.run(3, done=done)}
+
+    every = run(())
+    assert len(trained) == len(some)  # none of them twice
+    assert every["dances: begun"].config["begins_as"] == ["time", "frequency"]
+    pair = run(AllBut(["dances: time or frequency"]))
+    assert len(trained) == 2 and list(pair) == ["dances: time or frequency"]
+    assert pair["dances: time or frequency"].metrics == every["dances: time or frequency"].metrics
+    begun = run(AllBut(["dances: begun"]))
+    assert len(trained) == 3
+    assert begun["dances: begun"].metrics == every["dances: begun"].metrics
+    assert run(every) == {} and not trained
+
+
 # ---- planted sounds ------------------------------------------------------------------------------
 
 
@@ -126,13 +181,6 @@ def test_the_interval_over_tracks_is_that_of_a_bootstrap() -> None:
     np.testing.assert_allclose([low, high], drawn, atol=0.01)
     error = gained.std() / np.sqrt(300)
     assert high - low == pytest.approx(2 * stats.norm.ppf(0.975) * error)
-
-
-def test_the_interval_over_seeds_is_students() -> None:
-    differences = np.array([0.10, 0.04, 0.16])
-    expected = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
-    np.testing.assert_allclose(verdicts.over_seeds(differences), expected)
-    assert verdicts.over_seeds(differences[:1]) == (-np.inf, np.inf)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +229,17 @@ def test_what_a_shape_is_deaf_to_costs_it_nothing() -> None:
                 np.testing.assert_array_equal(changed, plain)
             else:  # frames of a whole track were exchanged: between its pieces, too
                 np.testing.assert_allclose(changed, plain, atol=0.06)
+
+
+def test_longer_training_undoes_two_denials() -> None:
+    measured = results.Measured.of("filter_shapes")
+    said = {claim.variant: verdicts.judge(measured, claim).verdict for claim in verdicts.CLAIMS}
+    for name, denied in (("time-frequency", "denied"), ("black-box", "denied (surely)")):
+        assert said[f"dances: {name} or time"] == denied
+        assert said[f"dances: {name}, longer or time, longer"] == "undecided"
+    assert said["dances: time-frequency, longer or black-box, longer"] == "undecided"
+    for pair in ("time or frequency", "time, longer or frequency, longer"):
+        assert said[f"dances: {pair}"] == "confirmed"
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from dl101.errors import DataError, Dl101Error
 from dl101.evaluation import results
@@ -106,6 +107,16 @@ def test_summary_gives_mean_and_sample_spread():
     assert rows[0]["accuracy"] == pytest.approx(0.5)
     assert rows[0]["accuracy_std"] == pytest.approx(math.sqrt(0.02))
     assert rows[0]["n_seeds"] == 2
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.8])
+def test_the_interval_of_a_mean_is_students(confidence):
+    values = [0.10, 0.04, 0.16]
+    low, high = results.student_interval(values, confidence)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(confidence)
+    assert (low, high) == pytest.approx(tuple(expected))
+    for few in ([], [0.1]):
+        assert results.student_interval(few, confidence) == (-math.inf, math.inf)
 
 
 def test_broken_file_is_named(tmp_path):

@@ -11,6 +11,7 @@ import soundfile
 
 from dl101.errors import DataError
 from dl101.evaluation import listening as analysis
+from dl101.evaluation import results
 from dl101.lab import listening
 from dl101.lab.kit import CALL
 from tools.chapters import share
@@ -65,7 +66,7 @@ def test_what_the_page_says_is_computed_in_python():
     data = data_of(CALLS["abx"]().html)
     assert data["p"] == [analysis.binomial_test(k, 9) for k in range(10)]
     assert data["needed"] == 8
-    assert data_of(CALLS["mushra"]().html)["t"] == [None, None, analysis.t_factor(2)]
+    assert data_of(CALLS["mushra"]().html)["t"] == [None, None, results.t_factor(2)]
     assert data_of(CALLS["ccr"]().html)["answers"][0] == ["much better", 3]
 
 

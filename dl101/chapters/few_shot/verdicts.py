@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dl101.evaluation.results import Measured
+from dl101.evaluation.results import student_interval as interval
 
 CLEAR = 0.05  # what is called clear, and what "equivalent" may hide
-CONFIDENCE = 0.95
 SCRATCH = ("TIMBRE", "VGG", "SB-CNN")
 
 # Accuracies of tables A.1 and A.3, "log-EPS": reported [1]_, not measured here.
@@ -81,18 +81,6 @@ class Verdict:
     high: float
     n_agree: int
     n_seeds: int
-
-
-def interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return Student's interval of the mean of paired differences; without end for one of them."""
-    from scipy import stats
-
-    n = len(differences)
-    if n < 2:
-        return -math.inf, math.inf
-    middle = float(np.mean(differences))
-    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(differences, ddof=1) / n**0.5)
-    return middle - reach, middle + reach
 
 
 def judge(differences: Sequence[float], region: tuple[float, float]) -> Verdict:
