@@ -58,14 +58,15 @@ class Claim:
     found: Callable[[Measured], Estimate]
 
 
-def gap(first: str, second: str, size: int) -> Callable[[Measured], Estimate]:
+def gap(first: str, second: str, size: int, *, suffix: str = "") -> Callable[[Measured], Estimate]:
     """Return by how much the first system is better than the second at a size."""
+    record = f"gap{suffix}: {size}"
 
     def found(measured: Measured) -> Estimate:
         for a, b, sign in ((first, second, 1.0), (second, first, -1.0)):
             name = f"{a} over {b}"
-            if name in measured.runs(f"gap: {size}")[0].metrics:
-                return difference(measured, f"gap: {size}", name, sign=sign)
+            if name in measured.runs(record)[0].metrics:
+                return difference(measured, record, name, sign=sign)
         raise KeyError(f"{first} and {second} were not compared")
 
     return found
@@ -102,6 +103,12 @@ CLAIMS: tuple[Claim, ...] = (
             ),
             strict=True,
         )
+    ),
+    Claim(
+        f"The same, with four times the steps ({SIZES[2]:,} tracks).",
+        "as above",
+        "spectrogram - waveform, one seed: over tracks alone",
+        gap("spectrogram", "waveform", SIZES[2], suffix=", longer"),
     ),
     Claim(
         "The lead of the spectrogram shrinks as the data grow.",
