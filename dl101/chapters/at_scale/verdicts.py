@@ -107,7 +107,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         f"The same, with four times the steps ({SIZES[2]:,} tracks).",
         "as above",
-        "spectrogram - waveform, one seed: over tracks alone",
+        "spectrogram - waveform",
         gap("spectrogram", "waveform", SIZES[2], suffix=", longer"),
     ),
     Claim(
