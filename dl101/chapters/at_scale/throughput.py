@@ -1,7 +1,8 @@
 """How fast a corpus larger than memory is read, turned into features and learned from.
 
 Conventions. Each measurement has a process of its own, one thread, and does its work on all tracks
-of the corpus (training: on as many patches as :data:`N_STEPS` steps take). ``per_s`` counts tracks,
+of the corpus (training: on as many patches as :data:`N_STEPS` steps take; rendering: on
+:data:`N_RENDERED` tracks). ``per_s`` counts tracks,
 or patches of three seconds, in a second on the clock; ``times_real`` how many seconds of music that
 is; ``peak_gb`` the most memory that the process held, libraries included, in 10**9 bytes;
 ``read_gb`` what was read. The files have mostly just been written: the operating system may have
@@ -31,7 +32,7 @@ from dl101.data import pair
 from dl101.data.embedded import export
 from dl101.training.comparison import Measurement
 
-N_STEPS = 60
+N_STEPS, N_RENDERED = 60, 200
 PREFIX = "speed: "
 
 
@@ -39,6 +40,18 @@ def peak_gb() -> float:
     """Return the most memory that this process has held, in 10**9 bytes."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most * (1 if sys.platform == "darwin" else 1024) / 1e9  # bytes there, kibibytes here
+
+
+def rendering(n_tracks: int, seed: int) -> dict[str, float]:
+    """Render some recordings, without writing them."""
+    found = export.recipe(CORPUS)
+    options = {"seed": seed, "duration_s": found.duration_s, "extras": False}
+    found.render(0, **options)  # loads the sounds
+    n = min(n_tracks, N_RENDERED)
+    start_s = time.perf_counter()
+    for index in range(n):
+        found.render(index, **options)
+    return _speed(n, n * found.duration_s, time.perf_counter() - start_s)
 
 
 def reading(n_tracks: int, seed: int) -> dict[str, float]:
@@ -104,6 +117,7 @@ def _speed(n: int, seconds: float, spent_s: float) -> dict[str, float]:
 
 
 STAGES: Mapping[str, Callable[[int, int], dict[str, float]]] = {
+    "rendering": rendering,
     "reading": reading,
     "features": features,
     **{
