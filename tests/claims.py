@@ -23,6 +23,9 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
+# NumPy imports what its methods need at their first call, which expressions without builtins cannot
+for _method in ("all", "any", "sum", "mean", "max", "min"):
+    getattr(np.ones(1), _method)()
 WORDS = dict(
     zip(
         "zero one two three four five six seven eight nine ten eleven twelve".split(),
