@@ -14,6 +14,7 @@ from torch import nn
 from dl101.chapters.at_scale import experiment, networks, stores, throughput, verdicts
 from dl101.chapters.at_scale.networks import FRONT_ENDS, STORE, Training
 from dl101.data.embedded import export
+from dl101.errors import ConfigError
 from dl101.evaluation.results import Measured
 from dl101.nn.sample_level import TAGGING_AT_SCALE, SampleLevelFrontend
 from dl101.nn.shapes import MusicnnBackend, ShapedConvs, musicnn_shapes
@@ -172,6 +173,16 @@ def test_an_experiment_runs_at_any_size_and_leaves_out_what_is_done(monkeypatch)
     assert by_name["waveform, longer: 60"].metrics["passes"] == pytest.approx(4 * 2 * 32 / 120)
     assert by_name["heard: 60"].n_items == 2
     assert not list(experiment.run(0, N_TRACKS, done=names))
+
+
+def test_a_tiny_corpus_works_and_one_without_sides_is_refused() -> None:
+    tiny = stores.load(seed=0, n_tracks=12, progress=False)
+    assert len(experiment.share_of(tiny, 0.01)) == 1
+    nothing = np.zeros((2, len(stores.TASK.classes)))
+    found = experiment.heard(tiny.sides["test"], dict.fromkeys(FRONT_ENDS, nothing))
+    assert {name.split()[0] for name in found} == {"2"} and set(found.values()) == {0.5}
+    with pytest.raises(ConfigError, match="3 or more"):
+        stores.load(seed=0, n_tracks=2, progress=False)
 
 
 # ---- verdicts and records ------------------------------------------------------------------------

@@ -85,7 +85,12 @@ def train(variant: Variant, corpus: Corpus, *, seed: int = 0) -> Trained:
 def share_of(corpus: Corpus, share: float) -> Tracks:
     """Return the training tracks of the corpus that is so much shorter."""
     n_tracks = sum(len(tracks) for tracks in corpus.sides.values())
-    return corpus.sides["train"].within(round(share * n_tracks))
+    return corpus.sides["train"].within(size_of(share, n_tracks))
+
+
+def size_of(share: float, n_tracks: int) -> int:
+    """Return the number of tracks of a share of a corpus; at least one, which is for training."""
+    return max(1, round(share * n_tracks))
 
 
 def trees(corpus: Corpus, tracks: Tracks, *, seed: int = 0) -> Trained:
@@ -168,7 +173,7 @@ def compared(
 def heard(test: Tracks, said: Mapping[str, NDArray]) -> dict[str, float]:
     """Return the probabilities that the networks give to the tags of a few test tracks."""
     found = {}
-    for number in HEARD:
+    for number in sorted(set(HEARD) & set(test.numbers.tolist())):
         row = int(np.flatnonzero(test.numbers == number)[0])
         for system in FRONT_ENDS:
             chances = 1 / (1 + np.exp(-said[system][row].astype(float)))
@@ -216,7 +221,7 @@ def of_size(
     done: Collection[str] = (),
 ) -> Iterator[Measurement]:
     """Measure some systems on a share of the corpus, and compare them."""
-    size = f"{suffix}: {round(share * n_tracks)}"
+    size = f"{suffix}: {size_of(share, n_tracks)}"
     variants = {s + size: Variant(s, share, training) for s, training in systems.items()}
     gap = f"gap{size}"
     if all(name in done for name in (*variants, gap)):

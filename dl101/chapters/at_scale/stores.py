@@ -29,6 +29,7 @@ from dl101.data.embedded import export
 from dl101.data.embedded.export import CorpusFiles
 from dl101.data.featurestore import FeatureStore, FeatureStoreWriter
 from dl101.data.splits import SIDES
+from dl101.errors import ConfigError
 from dl101.evaluation import probe_features
 from dl101.progress import progress as progress_bar
 from dl101.signal import mel
@@ -111,7 +112,20 @@ def prepare(files: CorpusFiles, folder: Path, *, progress: bool = True) -> dict[
 
 
 def load(*, seed: int = 0, n_tracks: int, progress: bool = True) -> Corpus:
-    """Return a corpus, rendered and prepared at first use; nothing but its labels is in memory."""
+    """Return a corpus, rendered and prepared at first use; nothing but its labels is in memory.
+
+    Raises
+    ------
+    ConfigError
+        If it has too few tracks for three sides.
+    """
+    if n_tracks < len(SIDES):
+        raise ConfigError(
+            f"corpus {CORPUS!r} for training, validation and test",
+            got=f"{n_tracks} tracks",
+            expected=f"{len(SIDES)} or more",
+            hint="take a hundred, so that each side has some",
+        )
     files = export.cached_corpus(CORPUS, n_tracks=n_tracks, seed=seed, progress=progress)
     made = [SAMPLE_RATE, FRAME_SAMPLES, N_BANDS, WINDOW_SAMPLES, export.corpus_version(CORPUS)]
     folder = cache_dir("features", f"at_scale-{fingerprint([n_tracks, seed, *made])}")
