@@ -2,18 +2,18 @@
 
 Conventions. Each measurement has a process of its own, one thread, and does its work on all tracks
 of the corpus (training: on as many patches as :data:`N_STEPS` steps take; rendering: on
-:data:`N_RENDERED` tracks). ``per_s`` counts tracks,
-or patches of three seconds, in a second on the clock; ``times_real`` how many seconds of music that
-is; ``peak_gb`` the most memory that the process held, libraries included, in 10**9 bytes;
-``read_gb`` what was read. The files have mostly just been written: the operating system may have
-them in memory, and a slow disk comes on top.
+:data:`N_RENDERED` tracks). ``per_s`` counts tracks, or patches of three seconds, in a second on the
+clock; ``times_real`` how many seconds of music that is; ``peak_gb`` the most memory that the
+process held, libraries included, in 10**9 bytes (NaN on Windows, which does not tell); ``read_gb``
+what was read. The files have mostly just been written: the operating system may have them in
+memory, and a slow disk comes on top.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import multiprocessing
-import resource
 import sys
 import tempfile
 import time
@@ -38,6 +38,10 @@ PREFIX = "speed: "
 
 def peak_gb() -> float:
     """Return the most memory that this process has held, in 10**9 bytes."""
+    try:
+        import resource
+    except ImportError:
+        return math.nan
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most * (1 if sys.platform == "darwin" else 1024) / 1e9  # bytes there, kibibytes here
 
