@@ -1,4 +1,7 @@
-"""The exercises of the chapter on learning at scale."""
+"""The exercises of the chapter on learning at scale.
+
+One file because every hint stands beside the wrong answer that gets it, in the order of the page.
+"""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ with a quarter of the filters in front and their smallest back-end (tables 5.2 a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -118,24 +119,21 @@ def trees(corpus: Corpus, tracks: Tracks, *, seed: int = 0) -> Trained:
 
 def score(trained: Trained, variant: Variant, corpus: Corpus) -> tuple[dict[str, float], NDArray]:
     """Return the scores of a system, and what it says of the test tracks; see the module."""
-    test = corpus.sides["test"]
+    test, learned = corpus.sides["test"], share_of(corpus, variant.share)
     said = trained.say(test)
     by_tag = tagging.by_class(test.targets, said, tagging.average_precision)
     scores = {
         "macro_ap": tagging.macro(by_tag),
         "macro_auc": tagging.macro_auc(test.targets, said),
-        "n_train": float(len(share_of(corpus, variant.share))),
+        "n_train": float(len(learned)),
     }
-    for name, side in (("known", "validation"), ("train", "train")):
-        tracks = corpus.sides[side]
-        tracks = share_of(corpus, variant.share) if side == "train" else tracks
-        tracks = tracks.some(slice(N_LOOKED_AT))
+    for name, side in (("known", corpus.sides["validation"]), ("train", learned)):
+        tracks = side.some(slice(N_LOOKED_AT))
         scores[name] = tagging.macro_ap(tracks.targets, trained.say(tracks))
     if trained.network is not None:
         used = variant.training.n_steps * variant.training.batch_size
-        known = share_of(corpus, variant.share).keys
         sizes = {"patch_frames": PATCH_FRAMES, "hop_frames": HOP_FRAMES}
-        scores["passes"] = used / len(index_of(corpus.stores["spectra"], known, **sizes))
+        scores["passes"] = used / len(index_of(corpus.stores["spectra"], learned.keys, **sizes))
     scores |= {f"ap: {tag}": value for tag, value in zip(TASK.classes, by_tag, strict=True)}
     return scores, said
 
@@ -155,15 +153,13 @@ def compared(
     The same tracks are drawn for all systems, so that a hard draw is hard for all.
     """
     rng = np.random.default_rng([len(truth), 5])
-    names = list(said)
-    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     drawn = [slice(None), *rng.integers(len(truth), size=(n_draws, len(truth)))]
     aps = [
         {name: tagging.macro_ap(truth[rows], each[rows]) for name, each in said.items()}
         for rows in drawn
     ]
     found = {}
-    for first, second in pairs:
+    for first, second in itertools.combinations(said, 2):
         differences = np.array([ap[first] - ap[second] for ap in aps])
         found[f"{first} over {second}"] = float(differences[0])
         found[f"{first} over {second} (error)"] = float(differences[1:].std())
